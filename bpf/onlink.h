@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Every struct and number that the datapath shares with the agent. Declared here and nowhere else: src/datapath/layout.ts
+ * repeats the offsets, and layout.test.ts compares them with the BTF of the compiled object.
+ *
+ * Byte order: __be16, __be32 and struct ip_address are network order, as on the wire; everything else is host order.
+ * Padding is spelled out, so that hash keys never hold bytes that nobody wrote.
+ */
+#ifndef ONLINK_H
+#define ONLINK_H
+
+/* An IPv6 address, or an IPv4 address as ::ffff:a.b.c.d (RFC 4291 s. 2.5.5.2). */
+struct ip_address {
+	__be32 words[4];
+};
+
+/* Why a frame got its verdict; the row of the datapath table is in the comment. A number is never used again. */
+enum reason {
+	REASON_NONE = 0,
+	REASON_ARP_REPLY = 1,         /* A1: replied, service address at the gateway MAC */
+	REASON_ARP_PROBE_REPLY = 2,   /* A2: replied to a probe */
+	REASON_ARP_OTHER = 5,         /* A5: untouched */
+	REASON_FORWARDED = 7,         /* I2: guest to backend */
+	REASON_ECHO_REPLY = 8,        /* I3: replied */
+	REASON_UNKNOWN_PORT = 9,      /* I4: no service on that port or protocol */
+	REASON_NO_BACKEND = 10,       /* I4: a service without a backend */
+	REASON_FRAGMENT = 11,         /* I5: dropped */
+	REASON_LIMIT = 14,            /* I8: a new flow over a limit, dropped */
+	REASON_MALFORMED = 15,        /* I9: a header that lies, dropped */
+	REASON_VLAN = 16,             /* V: untouched */
+	REASON_NO_FLOW = 17,          /* I2, host side: belongs to no flow and opens none, dropped */
+	REASON_NO_PORT = 18,          /* I2: no free source port towards the backend, dropped */
+	REASON_RETURNED = 19,         /* host and fabric side: backend to guest */
+	REASON_COUNT = 32,            /* size of the counter arrays, not a reason */
+};
+
+/* The one entry of map settings. */
+struct settings {
+	__u32 host_device;            /* ifindex of onlink0 */
+	__u8 host_mac[6];             /* MAC of onlink0 */
+	__u8 gateway_mac[6];          /* the MAC that answers for every service address */
+	__u16 fabric_port_min;        /* source ports towards fabric backends, both ends included */
+	__u16 fabric_port_max;
+	__u32 max_flows;              /* on the system */
+	__u32 max_flows_per_vif;
+	__u32 timeout_tcp_syn;        /* timeouts are in seconds */
+	__u32 timeout_tcp_established;
+	__u32 timeout_tcp_closing;
+	__u32 timeout_udp;
+	__u32 timeout_udp_answered;
+};
+
+/* Map service_addresses: key struct ip_address. An entry says that the address is ours. */
+struct service_address {
+	__u32 services;               /* how many services the address has */
+};
+
+/* Map services. */
+struct service_key {
+	struct ip_address address;
+	__be16 port;
+	__u8 protocol;                /* IPPROTO_TCP or IPPROTO_UDP */
+	__u8 pad;
+};
+
+struct service {
+	__u32 id;                     /* first half of struct backend_key */
+	__u16 backends;               /* slots 0 .. backends - 1 take new flows */
+	__u8 response_hop_limit;      /* TTL of what the guest gets back */
+	__u8 pad;
+};
+
+/* Map backends. */
+struct backend_key {
+	__u32 service;
+	__u32 slot;
+};
+
+enum backend_kind {
+	BACKEND_HOST_LOCAL = 1,
+	BACKEND_FABRIC = 2,
+};
+
+struct backend {
+	struct ip_address address;
+	struct ip_address source;     /* fabric: the host's own address towards the backend; host-local: zero */
+	__u32 ifindex;                /* fabric: the interface that leads to the backend; host-local: zero */
+	__be16 port;
+	__u8 kind;                    /* enum backend_kind */
+	__u8 pad;
+};
+
+/* Map vifs: key __u32 ifindex. Written by the agent alone. */
+struct vif {
+	struct ip_address metadata_address;
+};
+
+/* Map vif_states: key __u32 ifindex. Made by the agent with the vif, then written by the datapath alone. */
+struct vif_state {
+	__u32 flows;                  /* how many flows the vif has now */
+};
+
+/* Maps counters (key enum reason) and, times REASON_COUNT, vif_counters (key __u32 ifindex); both per CPU. */
+struct counter {
+	__u64 frames;
+	__u64 bytes;                  /* length on the wire, Ethernet header included */
+};
+
+struct vif_counters {
+	struct counter reasons[REASON_COUNT];
+};
+
+/* Map flows: a flow as the guest sees it. The vif is part of it, so guests with the same address never mix. */
+struct flow_key {
+	struct ip_address guest;
+	struct ip_address service;
+	__u32 vif;                    /* ifindex */
+	__be16 guest_port;
+	__be16 service_port;
+	__u8 protocol;
+	__u8 pad[3];
+};
+
+enum flow_state {
+	FLOW_OPENING = 1,             /* TCP: SYN seen; UDP: not answered yet */
+	FLOW_ESTABLISHED = 2,         /* TCP: answered; UDP: answered */
+	FLOW_CLOSING = 3,             /* TCP: RST, or FIN from both ends */
+};
+
+/* struct flow.fins */
+#define FLOW_FIN_GUEST 1
+#define FLOW_FIN_BACKEND 2
+
+/* The flow as the backend sees it. Host side: the reply's source address is left out (zero), since a UDP server bound to
+ * the wildcard answers from whichever address the route prefers. */
+struct reverse_key {
+	struct ip_address backend;
+	struct ip_address nat;        /* what the guest's address became */
+	__be16 backend_port;
+	__be16 nat_port;
+	__u8 protocol;
+	__u8 kind;                    /* enum backend_kind */
+	__u8 pad[2];
+};
+
+struct flow {
+	struct bpf_timer timer;
+	__u64 last_seen;              /* ns, CLOCK_MONOTONIC (bpf_ktime_get_ns) */
+	__u64 opened;                 /* the same clock */
+	__u64 frames_out;             /* guest to backend */
+	__u64 bytes_out;
+	__u64 frames_in;              /* backend to guest */
+	__u64 bytes_in;
+	struct ip_address backend;
+	struct ip_address nat;
+	__u32 ifindex;                /* fabric: egress interface; host-local: zero */
+	__u32 service;                /* id */
+	__be16 backend_port;
+	__be16 nat_port;
+	__u8 guest_mac[6];
+	__u8 service_mac[6];          /* the MAC that the guest addressed; replies come from it */
+	__u8 kind;                    /* enum backend_kind */
+	__u8 state;                   /* enum flow_state */
+	__u8 fins;                    /* FLOW_FIN_* */
+	__u8 response_hop_limit;
+	__u32 pad;
+};
+
+#endif

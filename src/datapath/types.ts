@@ -1,0 +1,207 @@
+/**
+ * What the agent sees of the datapath: typed maps and attachments. Everything native stays behind this interface, so that
+ * the agent's own tests need no kernel. Addresses are text (`"169.254.169.254"`), MACs are text (`"00:00:5e:00:01:00"`), ports
+ * are numbers; byte order is the codecs' business (`layout.ts`). Field names follow the structs in `bpf/onlink.h`.
+ */
+
+/** The programs of the datapath, named after the side a frame comes from (DESIGN section 3). */
+export type ProgramName = "vif" | "host" | "fabric";
+
+/** How a program hangs on an interface: a tcx link (Linux 6.6 and later) or a filter of a clsact qdisc. */
+export type AttachKind = "tcx" | "clsact";
+
+/** Transport protocols that a service can have. */
+export type Protocol = "tcp" | "udp";
+
+/** `struct settings`. */
+export interface Settings {
+  /** ifindex of onlink0. */
+  hostDevice: number;
+  /** MAC of onlink0. */
+  hostMac: string;
+  /** The MAC that answers for every service address. */
+  gatewayMac: string;
+  /** Source ports towards fabric backends, both ends included. */
+  fabricPortMin: number;
+  fabricPortMax: number;
+  /** Limit of flows on the system, and for one vif. */
+  maxFlows: number;
+  maxFlowsPerVif: number;
+  /** Seconds without a frame after which a flow ends. */
+  timeoutTcpSyn: number;
+  timeoutTcpEstablished: number;
+  timeoutTcpClosing: number;
+  timeoutUdp: number;
+  timeoutUdpAnswered: number;
+}
+
+/** `struct service_address`. */
+export interface ServiceAddress {
+  /** How many services the address has. */
+  services: number;
+}
+
+/** `struct service_key`. */
+export interface ServiceKey {
+  address: string;
+  port: number;
+  protocol: Protocol;
+}
+
+/** `struct service`. */
+export interface ServiceEntry {
+  /** First half of the backend's key. */
+  id: number;
+  /** Slots `0 .. backends - 1` take new flows. */
+  backends: number;
+  /** TTL of what the guest gets back, 1-64. */
+  responseHopLimit: number;
+}
+
+/** `struct backend_key`. */
+export interface BackendKey {
+  service: number;
+  slot: number;
+}
+
+/** `struct backend`. */
+export type BackendEntry =
+  | { kind: "host-local"; address: string; port: number }
+  | {
+      kind: "fabric";
+      address: string;
+      port: number;
+      /** The host's own address towards the backend. */
+      source: string;
+      /** The interface that leads to the backend. */
+      ifindex: number;
+    };
+
+/** `struct vif`. */
+export interface Vif {
+  metadataAddress: string;
+}
+
+/** Names of `enum reason`, in lower case with hyphens and without the prefix. */
+export type Reason =
+  | "arp-reply"
+  | "arp-probe-reply"
+  | "arp-other"
+  | "forwarded"
+  | "echo-reply"
+  | "unknown-port"
+  | "no-backend"
+  | "fragment"
+  | "limit"
+  | "malformed"
+  | "vlan"
+  | "no-flow"
+  | "no-port"
+  | "returned";
+
+/** `struct counter`, summed over the CPUs. */
+export interface Counter {
+  frames: bigint;
+  bytes: bigint;
+}
+
+/** Counters by reason; every reason is present. */
+export type Counters = Record<Reason, Counter>;
+
+/** `struct flow_key`: a flow as the guest sees it. */
+export interface FlowKey {
+  /** ifindex of the vif. */
+  vif: number;
+  guest: string;
+  guestPort: number;
+  service: string;
+  servicePort: number;
+  protocol: Protocol;
+}
+
+/** `struct flow`, without its timer. */
+export interface Flow {
+  /** CLOCK_MONOTONIC, ns. */
+  lastSeen: bigint;
+  opened: bigint;
+  framesOut: bigint;
+  bytesOut: bigint;
+  framesIn: bigint;
+  bytesIn: bigint;
+  kind: "host-local" | "fabric";
+  backend: string;
+  backendPort: number;
+  /** What the guest's address and port became. */
+  nat: string;
+  natPort: number;
+  /** Fabric: the egress interface; host-local: 0. */
+  ifindex: number;
+  /** Service id. */
+  serviceId: number;
+  guestMac: string;
+  state: "opening" | "established" | "closing";
+}
+
+/** A kernel map with typed keys and values. Every call is a system call; errors throw `DatapathError`. */
+export interface DatapathMap<K, V> {
+  get(key: K): V | undefined;
+  /** Adds or replaces. */
+  set(key: K, value: V): void;
+  /** False when there was no such entry. */
+  delete(key: K): boolean;
+  /** A snapshot as good as the kernel gives one: entries that come or go meanwhile may be missed. */
+  entries(): Array<[K, V]>;
+}
+
+/** A program on an interface. */
+export interface Attachment {
+  program: ProgramName;
+  ifindex: number;
+  how: AttachKind;
+}
+
+/** The loaded datapath. */
+export interface Datapath {
+  /** How new attachments are made. */
+  readonly how: AttachKind;
+  /** True when the maps were found pinned and taken over; false when they were made. */
+  readonly adopted: boolean;
+  readonly serviceAddresses: DatapathMap<string, ServiceAddress>;
+  readonly services: DatapathMap<ServiceKey, ServiceEntry>;
+  readonly backends: DatapathMap<BackendKey, BackendEntry>;
+  /** Reading only; `setVif` and `removeVif` write it together with the vif's state and counters. */
+  readonly vifs: Pick<DatapathMap<number, Vif>, "get" | "entries">;
+  readonly flows: Pick<DatapathMap<FlowKey, Flow>, "get" | "entries">;
+  /** Undefined before the first `setSettings` of a new datapath. */
+  settings(): Settings | undefined;
+  setSettings(settings: Settings): void;
+  /** Adds or changes a vif; state and counters of one that is there stay. */
+  setVif(ifindex: number, vif: Vif): void;
+  /** Forgets a vif, its state, its counters and its flows. */
+  removeVif(ifindex: number): void;
+  /** Ends the flows that match; returns how many. */
+  removeFlows(match: (key: FlowKey, flow: Flow) => boolean): number;
+  /** Attaches, or, where the program is there already (an adopted link), renews it in place without a gap. */
+  attach(program: ProgramName, ifindex: number): void;
+  /** Detaches; also clears what is left of an interface that is gone. Nothing to do is no error. */
+  detach(program: ProgramName, ifindex: number): void;
+  attachments(): Attachment[];
+  /** Counters of the whole datapath, vifs that are gone included. */
+  counters(): Counters;
+  /** Counters of one vif; undefined when it is not known. */
+  vifCounters(ifindex: number): Counters | undefined;
+  /** How many flows there are now: on the system, or on one vif. */
+  flowCount(ifindex?: number): number;
+  /** Closes this process's handles; the pinned datapath goes on working. */
+  close(): void;
+}
+
+/** Options of `openDatapath`. */
+export interface DatapathOptions {
+  /** Folder on a bpffs where maps, programs and links are pinned; made when missing. */
+  pinDir: string;
+  /** `auto`: tcx where the kernel has it, else clsact. */
+  attach: "auto" | AttachKind;
+  /** Capacity of the flow maps; fixed when they are made. */
+  flowCapacity: number;
+}
