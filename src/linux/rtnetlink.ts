@@ -1,45 +1,33 @@
 /**
- * Links, addresses and routes of the network namespace in which the socket was opened, over rtnetlink(7).
+ * Links, IPv4 addresses and IPv4 routes of the network namespace in which the socket was opened, over rtnetlink(7):
+ * `openRtnetlink` asks and changes, `watchNetwork` follows.
  */
+import { randomBytes } from "node:crypto";
+import { closeSync, readSync, writeSync } from "node:fs";
+import { constants } from "node:os";
+import { openNetlinkSocket, SystemError, setReceiveBuffer } from "./libc.ts";
+import { decodeMessages, decodeOutcome, encodeMessage, type Message, NLM_F, NLMSG } from "./netlink.ts";
+import { onReadable, readNow } from "./readable.ts";
+import {
+  decodeAddress,
+  decodeChange,
+  decodeLink,
+  decodeRoute,
+  encodeAddress,
+  encodeAddressQuery,
+  encodeLinkDeletion,
+  encodeLinkQuery,
+  encodeLinkUp,
+  encodeRouteQuery,
+  encodeVethPair,
+  type InterfaceAddress,
+  type Link,
+  type NetworkChange,
+  type Route,
+  RTM,
+} from "./rtnetlink-codec.ts";
 
-/** A network interface. */
-export interface Link {
-  ifindex: number;
-  name: string;
-  /** IFF_UP: administratively up; says nothing of carrier. */
-  up: boolean;
-  /** `"02:00:0a:00:01:03"`; undefined where the hardware address is not 6 bytes. */
-  mac: string | undefined;
-  mtu: number;
-  /** IFLA_INFO_KIND: `"veth"`, `"bridge"`, `"tun"`, ...; undefined for physical devices and loopback. */
-  type: string | undefined;
-  /** ARPHRD_*: 1 is Ethernet. */
-  hardware: number;
-  /** ifindex of the bridge, bond or other device that this one is a port of. */
-  master: number | undefined;
-  /** IFLA_LINK: the other end of a veth, or the device below a VLAN; undefined when it lies in another namespace. */
-  peer: number | undefined;
-}
-
-/** The kernel's way to a destination. */
-export interface Route {
-  type: "local" | "unicast" | "broadcast" | "other";
-  /** The egress interface. */
-  ifindex: number;
-  /** The source address that the kernel would pick. */
-  source: string | undefined;
-  /** Undefined when the destination is on-link. */
-  gateway: string | undefined;
-}
-
-/** An IPv4 address of an interface. */
-export interface InterfaceAddress {
-  ifindex: number;
-  address: string;
-  prefixLength: number;
-  /** RT_SCOPE_*: 0 global, 253 link, 254 host. */
-  scope: number;
-}
+export type { InterfaceAddress, Link, NetworkChange, Route } from "./rtnetlink-codec.ts";
 
 /** Requests to rtnetlink, each answered before the call returns. Errors throw `SystemError`. */
 export interface Rtnetlink {
@@ -59,31 +47,266 @@ export interface Rtnetlink {
   }): void;
   /** IPv4 addresses of one interface, or of all. */
   addresses(ifindex?: number): InterfaceAddress[];
-  /** What the kernel's routing says for a destination, like `ip route get`; undefined when it is unreachable. */
+  /** What the kernel's routing says for an IPv4 destination, like `ip route get`; undefined when it is unreachable. */
   routeTo(address: string): Route | undefined;
   close(): void;
 }
 
 /** A change in the network; see `watchNetwork`. */
 export type NetworkEvent =
-  /** A link that is new or changed. */
-  | { kind: "link"; link: Link }
-  /** Deleted, or moved to another namespace. */
-  | { kind: "link-gone"; ifindex: number; name: string }
-  /** IPv4 routes, rules or addresses changed; once per batch. */
-  | { kind: "routes-changed" }
-  /** Messages were lost (ENOBUFS): whatever is known must be read anew. */
+  | NetworkChange
+  /** Messages were lost (ENOBUFS): whatever is known must be read anew. It comes alone in its batch. */
   | { kind: "overrun" };
+
+/** The kernel fills at most 32 KiB per read of a dump; a single answer can be larger on NICs with many VFs. */
+const BUFFER_SIZE = 64 * 1024;
+/** A dump that the table's changes interrupt again and again is given up after as many tries. */
+const DUMP_TRIES = 100;
+/** IFNAMSIZ less the zero byte. */
+const MAX_NAME = 15;
+/** How the kernel says that no interface has this name or ifindex. */
+const NO_DEVICE = new Set(["ENODEV"]);
+const ADDRESS_EXISTS = new Set(["EEXIST"]);
+/** How the kernel says that no route leads to an address: none, or one of type unreachable, prohibit, blackhole, throw. */
+const NO_ROUTE = new Set(["ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL", "EAGAIN"]);
 
 /** Opens a socket for requests. */
 export function openRtnetlink(): Rtnetlink {
-  throw new Error("not there yet");
+  const fd = openNetlinkSocket({ groups: 0, nonBlocking: false });
+  const buffer = Buffer.alloc(BUFFER_SIZE);
+  let sequence = 0;
+
+  /** Sends a request; returns what comes before its acknowledgement, or before the end of the dump. */
+  function request(type: keyof typeof RTM, flags: number, payload: Buffer, sentence: string) {
+    sequence = (sequence + 1) >>> 0;
+    writeSync(
+      fd,
+      encodeMessage({ type: RTM[type], flags: NLM_F.REQUEST | flags, sequence, port: 0, payload }),
+    );
+    const answers: Message[] = [];
+    let interrupted = false;
+    for (;;) {
+      // A copy, since messages are views and the next read writes to the buffer again.
+      const received = Buffer.from(buffer.subarray(0, readSync(fd, buffer)));
+      for (const message of decodeMessages(received)) {
+        if (message.sequence !== sequence) {
+          continue;
+        }
+        interrupted ||= (message.flags & NLM_F.DUMP_INTR) !== 0;
+        if (message.type !== NLMSG.ERROR && message.type !== NLMSG.DONE) {
+          answers.push(message);
+          continue;
+        }
+        const { errno, text } = decodeOutcome(message);
+        if (errno !== 0) {
+          const reason = errno === constants.errno.EPERM ? "it takes root (CAP_NET_ADMIN)" : text;
+          throw new SystemError(`RTM_${type}`, errno, reason ? `${sentence}: ${reason}` : sentence);
+        }
+        return { answers, interrupted };
+      }
+    }
+  }
+
+  function dump(type: keyof typeof RTM, payload: Buffer, sentence: string): Message[] {
+    for (let tries = 0; tries < DUMP_TRIES; tries++) {
+      const { answers, interrupted } = request(type, NLM_F.DUMP, payload, sentence);
+      if (!interrupted) {
+        return answers;
+      }
+    }
+    throw new SystemError(
+      `RTM_${type}`,
+      constants.errno.EAGAIN,
+      `${sentence}: it changes faster than it can be read`,
+    );
+  }
+
+  /** The one answer to a query; undefined when it ends with one of the given errors. */
+  function query(
+    type: keyof typeof RTM,
+    payload: Buffer,
+    sentence: string,
+    absent: ReadonlySet<string>,
+  ): Message | undefined {
+    return unless(absent, () => request(type, NLM_F.ACK, payload, sentence).answers[0]);
+  }
+
+  return {
+    links() {
+      return dump("GETLINK", encodeLinkQuery("all"), "cannot list the network interfaces")
+        .map((message) => decodeLink(message.payload))
+        .filter((link) => link !== undefined);
+    },
+
+    link(nameOrIndex) {
+      if (typeof nameOrIndex === "string" && Buffer.byteLength(nameOrIndex) > MAX_NAME) {
+        return undefined;
+      }
+      const which = typeof nameOrIndex === "string" ? { name: nameOrIndex } : { ifindex: nameOrIndex };
+      const answer = query(
+        "GETLINK",
+        encodeLinkQuery(which),
+        `cannot look up the network interface ${nameOrIndex}`,
+        NO_DEVICE,
+      );
+      return answer && decodeLink(answer.payload);
+    },
+
+    createVethPair({ name, peer, mtu }) {
+      request(
+        "NEWLINK",
+        NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL,
+        // With a MAC that was asked for: udev replaces those that the kernel has picked, some time after the device is there.
+        encodeVethPair({ name, mac: randomMac(), mtu }, { name: peer, mac: randomMac(), mtu }),
+        `cannot make the veth pair ${name} and ${peer}`,
+      );
+    },
+
+    deleteLink(ifindex) {
+      unless(NO_DEVICE, () =>
+        request(
+          "DELLINK",
+          NLM_F.ACK,
+          encodeLinkDeletion(ifindex),
+          `cannot delete the network interface ${ifindex}`,
+        ),
+      );
+    },
+
+    setLinkUp(ifindex) {
+      request("NEWLINK", NLM_F.ACK, encodeLinkUp(ifindex), `cannot set the network interface ${ifindex} up`);
+    },
+
+    addAddress(options) {
+      unless(ADDRESS_EXISTS, () =>
+        request(
+          "NEWADDR",
+          NLM_F.ACK | NLM_F.CREATE | NLM_F.EXCL,
+          encodeAddress(options),
+          `cannot add ${options.address}/${options.prefixLength} to the network interface ${options.ifindex}`,
+        ),
+      );
+    },
+
+    addresses(ifindex) {
+      return dump("GETADDR", encodeAddressQuery(), "cannot list the IPv4 addresses")
+        .map((message) => decodeAddress(message.payload))
+        .filter((address) => address !== undefined)
+        .filter((address) => ifindex === undefined || address.ifindex === ifindex);
+    },
+
+    routeTo(address) {
+      const answer = query(
+        "GETROUTE",
+        encodeRouteQuery(address),
+        `cannot look up the route to ${address}`,
+        NO_ROUTE,
+      );
+      return answer && decodeRoute(answer.payload);
+    },
+
+    close() {
+      closeSync(fd);
+    },
+  };
 }
 
-/** Subscribes to changes of links, IPv4 routes and IPv4 addresses. Events that arrive after this returns are all delivered. */
+/** Undefined when the action fails with one of the given errors. */
+function unless<T>(codes: ReadonlySet<string>, action: () => T): T | undefined {
+  try {
+    return action();
+  } catch (error) {
+    if (error instanceof SystemError && codes.has(error.code)) {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+/** A unicast MAC of the locally administered kind. */
+function randomMac(): Buffer {
+  const mac = randomBytes(6);
+  mac[0] = (mac[0]! & 0xfc) | 0x02;
+  return mac;
+}
+
+/** Bit n-1 for RTNLGRP_LINK (1), IPV4_IFADDR (5), IPV4_ROUTE (7) and IPV4_RULE (8). */
+const WATCHED_GROUPS = 0x1 | 0x10 | 0x40 | 0x80;
+/** Notifications take about 4 KiB of it each, so that some thousands of links can come while the process is busy. */
+const WATCH_QUEUE = 32 * 1024 * 1024;
+/** Notifications given to one call of `onEvents`, so that a flood of them does not keep the process from all else. */
+const WATCH_BATCH = 256;
+
+/**
+ * Subscribes to changes of links, IPv4 routes, rules and addresses, in the network namespace of the calling thread. Events
+ * that arrive after this returns are all delivered, in order; "routes-changed" once per batch, at its end. A link that goes
+ * down or away takes its routes with it and the kernel says nothing of those: take "link" and "link-gone" for it. After an error the
+ * watch is over. `close` ends it at once: no call comes after.
+ */
 export function watchNetwork(
-  _onEvents: (events: NetworkEvent[]) => void,
-  _onError: (error: Error) => void,
+  onEvents: (events: NetworkEvent[]) => void,
+  onError: (error: Error) => void,
 ): { close(): Promise<void> } {
-  throw new Error("not there yet");
+  const fd = openNetlinkSocket({ groups: WATCHED_GROUPS, nonBlocking: true });
+  setReceiveBuffer(fd, WATCH_QUEUE);
+  const buffer = Buffer.alloc(BUFFER_SIZE);
+  let open = true;
+  const stop = onReadable(fd, () => {
+    let events: NetworkEvent[];
+    try {
+      events = readEvents(fd, buffer);
+    } catch (error) {
+      close();
+      onError(error as Error);
+      return;
+    }
+    if (events.length > 0) {
+      onEvents(events);
+    }
+  });
+  function close() {
+    if (open) {
+      open = false;
+      stop();
+      closeSync(fd);
+    }
+  }
+  return {
+    async close() {
+      close();
+    },
+  };
+}
+
+/** Reads what is there, up to a batch; after an overrun, all that is there, since it is older than what was lost. */
+function readEvents(fd: number, buffer: Buffer): NetworkEvent[] {
+  const events: NetworkEvent[] = [];
+  let routesChanged = false;
+  let overrun = false;
+  for (let count = 0; overrun || count < WATCH_BATCH; count++) {
+    let length: number | undefined;
+    try {
+      length = readNow(fd, buffer);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "ENOBUFS") {
+        throw error;
+      }
+      overrun = true;
+      continue;
+    }
+    if (length === undefined) {
+      break;
+    }
+    for (const change of decodeMessages(buffer.subarray(0, length)).map(decodeChange)) {
+      if (change?.kind === "routes-changed") {
+        routesChanged = true;
+      } else if (change !== undefined) {
+        events.push(change);
+      }
+    }
+  }
+  if (overrun) {
+    return [{ kind: "overrun" }];
+  }
+  return routesChanged ? [...events, { kind: "routes-changed" }] : events;
 }
