@@ -1,0 +1,182 @@
+import * as z from "zod";
+import { isInPrefix, LINK_LOCAL_PREFIX } from "../packet/address.ts";
+import { devicePeer, isPattern } from "./names.ts";
+import { isPrefixWithin, isUnicast, overlap, prefixLength, RESERVED_LINK_LOCAL } from "./ranges.ts";
+import { agentSchema, fabricSchema, interfaceSchema, serviceSchema, show } from "./schema.ts";
+
+/*
+ * What the values of the configuration mean together, and which addresses may be used for what. The values by themselves
+ * are the business of schema.ts.
+ */
+
+/** Where a value stands: field names and list positions from the top. */
+export type Path = readonly PropertyKey[];
+
+/** A rule that the value at `path` breaks. */
+export interface Breach {
+  path: Path;
+  message: string;
+}
+
+/** Tells where a value stands, for messages that name a second place: `services[0] (line 4)`. */
+type Place = (path: Path) => string;
+
+const USABLE_LINK_LOCAL = "169.254.1.0-169.254.254.255";
+/** A pool holds at least 16 metadata addresses. */
+const LONGEST_POOL_PREFIX = 28;
+const IDENTITY_FIELDS = ["instanceId", "projectId", "addresses", "mac"] as const;
+
+/**
+ * What can be made of a file that may have errors: every value that is wrong by itself is left out, so that the rules can
+ * look at the others and all errors are reported at once.
+ */
+const draftSchema = z.object({
+  services: z.array(draft(serviceSchema.shape)).catch([]),
+  interfaces: z.array(draft(interfaceSchema.shape)).catch([]),
+  fabric: draft(fabricSchema.shape),
+  agent: draft(agentSchema.shape),
+});
+type Draft = z.output<typeof draftSchema>;
+
+/** The rules that the content of a file breaks; `place` words a second place for a message. Takes any value. */
+export function findBreaches(content: unknown, place: Place): Breach[] {
+  const parsed = draftSchema.safeParse(content);
+  if (!parsed.success) return [];
+  const config = parsed.data;
+  return [
+    ...checkServiceAddresses(config, place),
+    ...checkServicesApart(config, place),
+    ...checkBackends(config, place),
+    ...checkInterfaceRules(config, place),
+    ...checkOwnInterfaces(config),
+    ...checkMetadataAddresses(config),
+  ];
+}
+
+function* checkServiceAddresses({ services, agent }: Draft, place: Place): Generator<Breach> {
+  const pool = agent.metadataAddresses;
+  for (const [index, { address, allowAnyAddress }] of services.entries()) {
+    if (address === undefined) continue;
+    const path = ["services", index, "address"];
+    if (RESERVED_LINK_LOCAL.some((prefix) => isInPrefix(address, prefix))) {
+      yield { path, message: `${address} is reserved (RFC 3927 s. 2.1); expected ${USABLE_LINK_LOCAL}` };
+    } else if (!isUnicast(address)) {
+      yield { path, message: `${address} is not a unicast address; expected ${USABLE_LINK_LOCAL}` };
+    } else if (!isInPrefix(address, LINK_LOCAL_PREFIX) && !allowAnyAddress) {
+      const expected = `${USABLE_LINK_LOCAL}, or allowAnyAddress: true for this service`;
+      yield { path, message: `${address} is not link-local; expected ${expected}` };
+    } else if (pool !== undefined && isInPrefix(address, pool)) {
+      const where = place(["agent", "metadataAddresses"]);
+      yield { path, message: `${address} lies in the metadata addresses ${pool}; change it or ${where}` };
+    }
+  }
+}
+
+function* checkServicesApart({ services }: Draft, place: Place): Generator<Breach> {
+  const names = new Map<string, number>();
+  const taken = new Map<string, number>();
+  for (const [index, { name, address, port, protocol }] of services.entries()) {
+    if (name !== undefined) {
+      const first = names.get(name);
+      if (first === undefined) names.set(name, index);
+      else {
+        const path = ["services", index, "name"];
+        yield { path, message: `${show(name)} is already the name of ${place(["services", first])}` };
+      }
+    }
+    if (address === undefined || port === undefined) continue;
+    for (const each of protocol ?? []) {
+      const endpoint = `${each} ${address}:${port}`;
+      const first = taken.get(endpoint);
+      if (first === undefined) taken.set(endpoint, index);
+      else {
+        const mend = "change the address, port or protocol of one";
+        const message = `${endpoint} is already taken by ${place(["services", first])}; ${mend}`;
+        yield { path: ["services", index], message };
+      }
+    }
+  }
+}
+
+function* checkBackends({ services }: Draft, place: Place): Generator<Breach> {
+  for (const [index, { backends }] of services.entries()) {
+    const seen = new Set<string>();
+    for (const [position, { address, port }] of (backends ?? []).entries()) {
+      const path = ["services", index, "backends", position];
+      const backend = `${address}:${port}`;
+      if (seen.has(backend)) {
+        yield { path, message: `${backend} is given twice in this service; expected each backend once` };
+      }
+      seen.add(backend);
+      const service = services.findIndex((other) => other.address === address);
+      if (service >= 0) {
+        const where = place(["services", service]);
+        const message = `${address} is the service address of ${where}; expected where the service really runs`;
+        yield { path, message };
+      }
+    }
+  }
+}
+
+function* checkInterfaceRules({ interfaces }: Draft, place: Place): Generator<Breach> {
+  const names = new Map<string, number>();
+  for (const [index, rule] of interfaces.entries()) {
+    const { name } = rule;
+    if (name === undefined) continue;
+    const first = names.get(name);
+    if (first === undefined) names.set(name, index);
+    else {
+      const path = ["interfaces", index, "name"];
+      yield { path, message: `${show(name)} is already the name of ${place(["interfaces", first])}` };
+    }
+    if (!isPattern(name)) continue;
+    for (const field of IDENTITY_FIELDS.filter((field) => rule[field] !== undefined)) {
+      const message = `identity belongs to one interface and ${show(name)} is a pattern; expected a full name`;
+      yield { path: ["interfaces", index, field], message };
+    }
+  }
+}
+
+/** Guests and fabric are never behind the loopback interface or the agent's own device. */
+function* checkOwnInterfaces({ interfaces, fabric, agent }: Draft): Generator<Breach> {
+  const named: Array<[Path, string | undefined]> = [
+    ...interfaces.map((rule, index): [Path, string | undefined] => [
+      ["interfaces", index, "name"],
+      rule.name,
+    ]),
+    ...(Array.isArray(fabric.interfaces) ? fabric.interfaces : []).map((name, index): [Path, string] => [
+      ["fabric", "interfaces", index],
+      name,
+    ]),
+  ];
+  for (const [path, name] of named) {
+    if (name === "lo") {
+      yield { path, message: '"lo" is the loopback interface; expected another' };
+    } else if (agent.device !== undefined && (name === agent.device || name === devicePeer(agent.device))) {
+      yield { path, message: `${show(name)} is the agent's own device (agent.device); expected another` };
+    }
+  }
+}
+
+function* checkMetadataAddresses({ agent }: Draft): Generator<Breach> {
+  const pool = agent.metadataAddresses;
+  if (pool === undefined) return;
+  const path = ["agent", "metadataAddresses"];
+  if (!isPrefixWithin(pool, LINK_LOCAL_PREFIX)) {
+    yield { path, message: `${pool} is not within ${LINK_LOCAL_PREFIX}; expected a part of it` };
+  } else if (RESERVED_LINK_LOCAL.some((prefix) => overlap(prefix, pool))) {
+    const reserved = RESERVED_LINK_LOCAL.join(" and ");
+    const message = `${pool} holds reserved addresses (RFC 3927 s. 2.1); expected a prefix without ${reserved}`;
+    yield { path, message };
+  }
+  if (prefixLength(pool) > LONGEST_POOL_PREFIX) {
+    yield { path, message: `${pool} is too small; expected a /${LONGEST_POOL_PREFIX} or larger` };
+  }
+}
+
+/** The fields of `shape`, each left out when it is missing or wrong; a default stands only for a missing one. */
+function draft<Shape extends z.ZodRawShape>(shape: Shape) {
+  const fields = Object.entries(shape).map(([name, field]) => [name, (field as z.ZodType).catch(undefined)]);
+  const schema = z.object(Object.fromEntries(fields)).catch({}).prefault({});
+  return schema as unknown as z.ZodType<{ [Name in keyof Shape]?: z.output<Shape[Name]> | undefined }>;
+}

@@ -1,0 +1,267 @@
+import { posix } from "node:path";
+import * as z from "zod";
+import type { Protocol } from "../datapath/types.ts";
+import { isIpv4, parseMac, parsePrefix } from "../packet/address.ts";
+import { isDeviceName, isInterfaceName, isInterfacePattern, isPattern, MAX_INTERFACE_NAME } from "./names.ts";
+import { isLoopback, isUnicast } from "./ranges.ts";
+import { suggest } from "./suggest.ts";
+
+/*
+ * The fields of the configuration file (DESIGN section 5), each value by itself. What values mean together, and which
+ * addresses may be used for what, is in rules.ts. A schema yields the normalised value, with every default filled in.
+ */
+
+/** Fields of the design that this version does not have, as paths without list positions. */
+const NOT_SUPPORTED_YET: ReadonlySet<string> = new Set([
+  "services.kind",
+  "services.healthCheck",
+  "services.whenNoBackend",
+  "metadata",
+  "interfaces.gateway",
+  "interfaces.metadata",
+  "interfaces.antiSpoof",
+  "interfaces.unknownPort",
+  "interfaces.arpReply",
+  "defaults",
+  "api.listen",
+]);
+
+/** `params` of an issue that is about a field's name rather than its value. */
+export const ABOUT_FIELD_NAME = { about: "field name" } as const;
+
+const MAX_PORT = 65_535;
+/** What the flow maps scale to. */
+const MAX_FLOWS = 1_000_000;
+/** Longest path of a UNIX socket in bytes: `sun_path` less the closing zero (unix(7)). */
+const MAX_SOCKET_PATH = 107;
+/** Longest path in bytes: PATH_MAX less the closing zero. */
+const MAX_PATH = 4095;
+const SOCKET_NAME = "onlink.sock";
+
+const ipv4Address = text("an IPv4 address", "one like 169.254.169.254", (address) =>
+  isIpv4(address) ? address : undefined,
+);
+const guestAddress = text("the IPv4 address of a host", "one like 10.0.1.3", (address) =>
+  isIpv4(address) && isUnicast(address) ? address : undefined,
+);
+const uuid = text("a UUID", "one like 6f3a0a3e-3b1c-4f0e-9a53-1f3a6a1d2c11", (id) =>
+  /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(id) ? id.toLowerCase() : undefined,
+);
+const interfaceMac = text("the MAC of an interface", "one like 02:00:0a:00:01:03", (mac) => {
+  const bytes = parseMac(mac);
+  // The lowest bit of the first byte marks group addresses (IEEE 802).
+  return bytes.ok && (bytes.value[0]! & 1) === 0 ? mac.toLowerCase() : undefined;
+});
+
+const backend = z.unknown().transform((input, context) => {
+  const expected = 'an IPv4 address and port like "10.0.0.2:53"';
+  const [, host, digits] = typeof input === "string" ? (/^([^:]+):([1-9][0-9]*)$/.exec(input) ?? []) : [];
+  const port = Number(digits);
+  if (host !== undefined && isBackendAddress(host) && isWithin(port, 1, MAX_PORT)) {
+    return { address: host, port };
+  }
+  const isHostName = host !== undefined && /^[\w.-]+$/.test(host) && /[a-z]/i.test(host);
+  context.addIssue(
+    isHostName
+      ? `${show(input)}: a backend by name is not supported yet by this version; expected ${expected}`
+      : wrong(input, "a backend", expected),
+  );
+  return z.NEVER;
+});
+
+const protocols = value("a protocol", "tcp, udp or [tcp, udp]", (input): Protocol[] | undefined => {
+  const given: unknown[] = Array.isArray(input) ? input : [input];
+  return given.length > 0 && given.every(isProtocol) ? [...new Set(given)] : undefined;
+});
+
+const fabricInterfaces = value(
+  "a list of interface names",
+  "auto or a list like [eth0]",
+  (input): "auto" | string[] | undefined => {
+    if (input === "auto") return input;
+    const isName = (name: unknown) => typeof name === "string" && isInterfaceName(name) && !isPattern(name);
+    return Array.isArray(input) && input.length > 0 && input.every(isName) ? input : undefined;
+  },
+);
+
+const fabricPorts = value(
+  "a range of ports",
+  `[lowest, highest] within 1024-${MAX_PORT}`,
+  (input): [number, number] | undefined => {
+    if (!Array.isArray(input) || input.length !== 2) return undefined;
+    const [lowest, highest] = input;
+    return isWithin(lowest, 1024, MAX_PORT) && isWithin(highest, lowest, MAX_PORT)
+      ? [lowest, highest]
+      : undefined;
+  },
+);
+
+/** An entry of `services`. */
+export const serviceSchema = section({
+  name: text("a service name", "1-64 letters, digits, dots, dashes or underscores", (name) =>
+    /^[a-z0-9][a-z0-9._-]{0,63}$/i.test(name) ? name : undefined,
+  ),
+  address: ipv4Address,
+  port: integer("a port", 1, MAX_PORT),
+  protocol: protocols.default(["tcp"]),
+  backends: list("at least one backend", backend),
+  responseHopLimit: integer("a hop limit", 1, 64).default(64),
+  allowAnyAddress: value("a switch", "true or false", (input) =>
+    typeof input === "boolean" ? input : undefined,
+  ).default(false),
+});
+
+/** An entry of `interfaces`: a pattern, or one interface and, if known, the identity of its guest. */
+export const interfaceSchema = section({
+  name: text(
+    "the name of an interface or a pattern",
+    `at most ${MAX_INTERFACE_NAME} bytes without slash, colon and white space; * and ? make it a pattern`,
+    (name) => (isInterfaceName(name) || isInterfacePattern(name) ? name : undefined),
+  ),
+  instanceId: uuid.optional(),
+  projectId: uuid.optional(),
+  addresses: list("at least one IPv4 address", guestAddress).optional(),
+  mac: interfaceMac.optional(),
+});
+
+const limitsSchema = section({
+  flows: integer("a number of flows", 1, MAX_FLOWS).default(16_384),
+  flowsPerInterface: integer("a number of flows", 1, MAX_FLOWS).default(1024),
+});
+
+/** The section `fabric`. */
+export const fabricSchema = section({
+  interfaces: fabricInterfaces.default("auto"),
+  sourceAddress: text("the IPv4 address of a host", "auto or one like 192.0.2.10", (address) =>
+    address === "auto" || (isIpv4(address) && isUnicast(address)) ? address : undefined,
+  ).default("auto"),
+  ports: fabricPorts.default([61_000, MAX_PORT]),
+});
+
+/** The section `agent`. */
+export const agentSchema = section({
+  device: text(
+    "a device name",
+    `at most ${MAX_INTERFACE_NAME - 1} bytes without slash, colon, percent sign, *, ? and white space; not lo`,
+    (name) => (isDeviceName(name) ? name : undefined),
+  ).default("onlink0"),
+  metadataAddresses: text(
+    "an IPv4 prefix",
+    "one like 169.254.64.0/18, with no bits set beyond its length",
+    (prefix) => (parsePrefix(prefix).ok ? prefix : undefined),
+  ).default("169.254.64.0/18"),
+  stateDir: absolutePath(MAX_PATH).default("/var/lib/onlink"),
+  runtimeDir: absolutePath(MAX_SOCKET_PATH - `/${SOCKET_NAME}`.length).default("/run/onlink"),
+  attach: value("a way to attach", "auto, tcx or clsact", (input) =>
+    input === "auto" || input === "tcx" || input === "clsact" ? input : undefined,
+  ).default("auto"),
+});
+
+/** The whole file. */
+export const configSchema = section({
+  services: list("at least one service, else there is nothing to do", serviceSchema),
+  interfaces: list("at least one interface name or pattern, else there is nothing to do", interfaceSchema),
+  limits: limitsSchema.prefault({}),
+  fabric: fabricSchema.prefault({}),
+  agent: agentSchema.prefault({}),
+  api: section({ socket: absolutePath(MAX_SOCKET_PATH).optional() }).prefault({}),
+}).transform((config) => ({
+  ...config,
+  api: { socket: config.api.socket ?? posix.join(config.agent.runtimeDir, SOCKET_NAME) },
+}));
+
+/** The configuration, checked and with every default filled in. */
+export type Config = z.output<typeof configSchema>;
+/** A service; `protocol` lists the protocols it is offered on. */
+export type Service = Config["services"][number];
+/** Where a service really runs: IPv4 address as text, and port. */
+export type Backend = Service["backends"][number];
+/** Which interfaces are vifs, by name or pattern; the fields of identity only with a name. */
+export type InterfaceRule = Config["interfaces"][number];
+
+/** `input` as an error message quotes it: a map only by kind, all else in full up to a length that fits one line. */
+export function show(input: unknown): string {
+  const quoted = quote(input);
+  return quoted.length <= 60 ? quoted : `${quoted.slice(0, 57)}...`;
+}
+
+function quote(input: unknown): string {
+  if (typeof input === "string") return JSON.stringify(input);
+  // Not nested: an alias can make a list hold itself.
+  if (Array.isArray(input))
+    return `[${input.map((item) => (Array.isArray(item) ? "[...]" : quote(item))).join(", ")}]`;
+  return typeof input === "object" && input !== null ? "this map" : String(input);
+}
+
+/** Says that `input` is missing, left empty, or not `noun`. */
+function wrong(input: unknown, noun: string, expected: string): string {
+  if (input === undefined) return `missing; expected ${noun}, ${expected}`;
+  if (input === null) return `empty; expected ${noun}, ${expected}`;
+  return `${show(input)} is not ${noun}; expected ${expected}`;
+}
+
+/** A value that `parse` turns into what the configuration holds, or undefined when it is not `noun`. */
+function value<T>(noun: string, expected: string, parse: (input: unknown) => T | undefined) {
+  return z.unknown().transform((input, context): T => {
+    const parsed = parse(input);
+    if (parsed !== undefined) return parsed;
+    context.addIssue(wrong(input, noun, expected));
+    return z.NEVER;
+  });
+}
+
+function text<T>(noun: string, expected: string, parse: (input: string) => T | undefined) {
+  return value(noun, expected, (input) => (typeof input === "string" ? parse(input) : undefined));
+}
+
+function integer(noun: string, least: number, most: number) {
+  return value(noun, `${least}-${most}`, (input) => (isWithin(input, least, most) ? input : undefined));
+}
+
+function absolutePath(maxBytes: number) {
+  return text(`an absolute path of at most ${maxBytes} bytes`, "one like /run/onlink", (path) =>
+    path.startsWith("/") && !path.includes("\0") && Buffer.byteLength(path) <= maxBytes ? path : undefined,
+  );
+}
+
+function list<T extends z.ZodType>(expected: string, item: T) {
+  return z
+    .array(item, { error: (issue) => wrong(issue.input, "a list", expected) })
+    .min(1, { error: `an empty list; expected ${expected}` });
+}
+
+/** A map with the fields of `shape` and no others; each field it does not know is an issue of its own. */
+function section<Shape extends z.ZodRawShape>(shape: Shape) {
+  const known = Object.keys(shape);
+  const unknown = z.custom(() => false, {
+    error: (issue) => unknownField(issue.path ?? [], known),
+    params: ABOUT_FIELD_NAME,
+  });
+  const schema = z
+    .object(shape, { error: (issue) => wrong(issue.input, "a map", `the fields ${known.join(", ")}`) })
+    .catchall(unknown);
+  // Nothing outside the shape gets past `unknown`, so the output has the fields of the shape alone.
+  return schema as unknown as z.ZodObject<Shape, z.core.$strip>;
+}
+
+function unknownField(path: readonly PropertyKey[], known: readonly string[]): string {
+  const name = String(path.at(-1));
+  if (NOT_SUPPORTED_YET.has(path.filter((part) => typeof part === "string").join("."))) {
+    return `${show(name)} is not supported yet by this version; known here: ${known.join(", ")}`;
+  }
+  const meant = suggest(name, known);
+  const hint = meant === undefined ? "" : ` did you mean ${show(meant)}?`;
+  return `unknown field ${show(name)};${hint} known here: ${known.join(", ")}`;
+}
+
+function isWithin(input: unknown, least: number, most: number): input is number {
+  return Number.isInteger(input) && (input as number) >= least && (input as number) <= most;
+}
+
+function isProtocol(input: unknown): input is Protocol {
+  return input === "tcp" || input === "udp";
+}
+
+function isBackendAddress(address: string): boolean {
+  return isIpv4(address) && (isUnicast(address) || isLoopback(address));
+}
