@@ -177,7 +177,7 @@ export function decodeOutcome(message: Message): Outcome {
       `netlink message of type ${message.type}: ${payload.length} bytes where an error number should be`,
     );
   }
-  const errno = -(readU32(payload) | 0);
+  const errno = -readU32(payload) | 0;
   let attributesAt = 4;
   if (message.type === NLMSG.ERROR) {
     const capped = (message.flags & NLM_F.CAPPED) !== 0;

@@ -126,7 +126,7 @@ describe("addresses", () => {
   });
 
   it("of IPv6 are left out", () => {
-    expect(decodeAddress(Buffer.concat([Buffer.from("0a40000005000000", "hex")]))).toBeUndefined();
+    expect(decodeAddress(Buffer.from("0a40000005000000", "hex"))).toBeUndefined();
   });
 
   it("that are none are refused", () => {
@@ -136,14 +136,9 @@ describe("addresses", () => {
 
 describe("routes", () => {
   const route = (type: number, ...attributes: Buffer[]) => {
-    const header = Buffer.from("0220000000000000000000000", "hex");
-    return decodeRoute(Buffer.concat([setType(header, type), ...attributes]));
-  };
-  const setType = (header: Buffer, type: number) => {
-    const whole = Buffer.alloc(12);
-    header.copy(whole);
-    whole[7] = type;
-    return whole;
+    const header = Buffer.from("022000000000000000000000", "hex");
+    header[7] = type;
+    return decodeRoute(Buffer.concat([header, ...attributes]));
   };
 
   it("have type, interface, source and gateway", () => {
