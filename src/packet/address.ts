@@ -1,0 +1,132 @@
+/**
+ * IPv4 and MAC addresses. Everywhere above the wire they are text in one canonical form (`"10.0.1.3"`,
+ * `"00:00:5e:00:01:00"`), so that `===` compares them; bytes and numbers exist only at the border.
+ */
+import { viewOf } from "./bytes.ts";
+import { fail, ok, type ParseResult } from "./result.ts";
+
+/** IPv4 link-local addresses (RFC 3927 s. 2.1). */
+export const LINK_LOCAL_PREFIX = "169.254.0.0/16";
+
+/** "No address": the sender address of an ARP probe (RFC 5227 s. 1.1). */
+export const UNSPECIFIED_ADDRESS = "0.0.0.0";
+
+/** The gateway MAC: the MAC that answers for every service address. */
+export const GATEWAY_MAC = "00:00:5e:00:01:00";
+
+/** The link-layer broadcast address. */
+export const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
+
+/** "Not known": the target MAC of an ARP request (RFC 5227 s. 1.1 recommends zeros). */
+export const ZERO_MAC = "00:00:00:00:00:00";
+
+/**
+ * Parses an IPv4 address into a number (10.0.1.3 is 0x0a000103). Only the form of four decimal numbers without leading
+ * zeros is taken: others read `010.0.0.1` as octal and `10.1` as 10.0.0.1 (inet_aton), and guessing wrong would
+ * mean another host.
+ */
+export function parseIpv4(text: string): ParseResult<number> {
+  const parts = text.split(".");
+  if (parts.length !== 4 || !parts.every((part) => /^(0|[1-9]\d{0,2})$/.test(part) && Number(part) <= 255))
+    return fail(
+      "address",
+      "ipv4",
+      `${JSON.stringify(text)} is not an IPv4 address; write four numbers from 0 to 255 without leading zeros, such as 10.0.1.3`,
+    );
+  return ok(parts.reduce((address, part) => address * 256 + Number(part), 0));
+}
+
+/** Whether the text is an IPv4 address in the form that `parseIpv4` takes. */
+export function isIpv4(text: string): boolean {
+  return parseIpv4(text).ok;
+}
+
+/** The address as a number (10.0.1.3 is 0x0a000103). Throws RangeError when the text is no address. */
+export function ipv4ToUint32(text: string): number {
+  return valueOrThrow(parseIpv4(text));
+}
+
+/** The text of an address given as a number (0x0a000103 is 10.0.1.3). */
+export function ipv4FromUint32(address: number): string {
+  return [address >>> 24, (address >>> 16) & 0xff, (address >>> 8) & 0xff, address & 0xff].join(".");
+}
+
+/** The four bytes of an address in network order. Throws RangeError when the text is no address. */
+export function ipv4ToBytes(text: string): Uint8Array {
+  const bytes = new Uint8Array(4);
+  viewOf(bytes).setUint32(0, ipv4ToUint32(text));
+  return bytes;
+}
+
+/** The text of the four bytes at `offset`, in network order. Throws RangeError when there are fewer. */
+export function ipv4FromBytes(bytes: Uint8Array, offset = 0): string {
+  return ipv4FromUint32(viewOf(bytes).getUint32(offset));
+}
+
+/** Parses a MAC address: six pairs of hex digits, in either case, with colons between them. */
+export function parseMac(text: string): ParseResult<Uint8Array> {
+  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text))
+    return fail(
+      "address",
+      "mac",
+      `${JSON.stringify(text)} is not a MAC address; write six pairs of hex digits with colons, such as 02:00:0a:00:01:03`,
+    );
+  return ok(Uint8Array.from(text.split(":"), (pair) => Number.parseInt(pair, 16)));
+}
+
+/** The six bytes of a MAC address. Throws RangeError when the text is none. */
+export function macToBytes(text: string): Uint8Array {
+  return valueOrThrow(parseMac(text));
+}
+
+/** The text, in lower case, of the six bytes at `offset`. Throws RangeError when there are fewer. */
+export function macFromBytes(bytes: Uint8Array, offset = 0): string {
+  const mac = bytes.subarray(offset, offset + 6);
+  if (mac.length < 6) throw new RangeError(`a MAC address has 6 bytes, got ${mac.length}`);
+  return Array.from(mac, (byte) => byte.toString(16).padStart(2, "0")).join(":");
+}
+
+/** An IPv4 prefix such as 169.254.0.0/16. */
+export interface Ipv4Prefix {
+  /** First address of the prefix, as a number. */
+  address: number;
+  /** How many leading bits count, 0-32. */
+  length: number;
+}
+
+/** Parses an IPv4 prefix. Bits of the address beyond the length must be zero: 10.0.1.3/24 is more often a slip than meant. */
+export function parsePrefix(text: string): ParseResult<Ipv4Prefix> {
+  const [addressText = "", lengthText = "", ...rest] = text.split("/");
+  const address = parseIpv4(addressText);
+  if (!address.ok || !/^(0|[1-9]\d?)$/.test(lengthText) || Number(lengthText) > 32 || rest.length > 0)
+    return fail(
+      "address",
+      "prefix",
+      `${JSON.stringify(text)} is not an IPv4 prefix; write address/length, such as ${LINK_LOCAL_PREFIX}`,
+    );
+  const length = Number(lengthText);
+  const first = firstAddress(address.value, length);
+  if (first !== address.value)
+    return fail(
+      "address",
+      "prefix",
+      `${text} has bits set beyond its length; the prefix is ${ipv4FromUint32(first)}/${length}`,
+    );
+  return ok({ address: first, length });
+}
+
+/** Whether the address lies in the prefix (`"169.254.0.0/16"`). Throws RangeError when either text is wrong. */
+export function isInPrefix(address: string, prefix: string): boolean {
+  const { address: first, length } = valueOrThrow(parsePrefix(prefix));
+  return firstAddress(ipv4ToUint32(address), length) === first;
+}
+
+function firstAddress(address: number, length: number): number {
+  const size = 2 ** (32 - length);
+  return address - (address % size);
+}
+
+function valueOrThrow<T>(result: ParseResult<T>): T {
+  if (!result.ok) throw new RangeError(result.error.message);
+  return result.value;
+}
