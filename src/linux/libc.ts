@@ -8,7 +8,7 @@ import { getSystemErrorName } from "node:util";
 import koffi from "koffi";
 import { readU32, writeU16, writeU32 } from "./netlink.ts";
 
-const libc = koffi.load("libc.so.6");
+const libc = koffi.load(null);
 const c = {
   flock: libc.func("int flock(int fd, int operation)"),
   mount: libc.func(

@@ -1,6 +1,10 @@
 /** Network namespaces by file descriptor. */
-import { closeSync, openSync } from "node:fs";
+import { access, closeSync, openSync } from "node:fs";
 import { enterNetworkNamespace, unshareNetworkNamespace } from "./libc.ts";
+
+// libuv starts the threads of its pool at the first asynchronous call, and they inherit the caller's namespace: have them
+// started here, or name lookups may be made in a guest's namespace for the rest of the process.
+access("/", () => {});
 
 /**
  * Runs an action in another network namespace. What it opens there (sockets, taps) and the processes it starts belong
