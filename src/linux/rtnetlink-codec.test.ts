@@ -130,7 +130,7 @@ describe("addresses", () => {
   });
 
   it("that are none are refused", () => {
-    expect(() => encodeRouteQuery("10.0.0")).toThrow('"10.0.0" is not an IPv4 address');
+    expect(() => encodeRouteQuery("10.0.0")).toThrow(/10\.0\.0/);
   });
 });
 

@@ -3,7 +3,7 @@
  * addresses and IPv4 routes to objects, requests to bytes. Pure. Addresses are in network byte order, all else in the
  * machine's.
  */
-import { isIPv4 } from "node:net";
+import { ipv4FromBytes, ipv4ToBytes, macFromBytes } from "../packet/address.ts";
 import {
   attribute,
   attributeText,
@@ -195,8 +195,7 @@ export function decodeLink(payload: Buffer): Link | undefined {
     ifindex,
     name: name ? text(name) : "",
     up: (readU32(payload, 8) & IFF_UP) !== 0,
-    mac:
-      hardwareAddress?.length === 6 ? hardwareAddress.toString("hex").replace(/..(?!$)/g, "$&:") : undefined,
+    mac: hardwareAddress?.length === 6 ? macFromBytes(hardwareAddress) : undefined,
     mtu: number(attributes.get(IFLA.MTU)) ?? 0,
     type: kind && text(kind),
     hardware: readU16(payload, 2),
@@ -224,7 +223,7 @@ export function encodeAddress(options: {
   header[1] = options.prefixLength;
   header[3] = SCOPES[options.scope];
   writeU32(header, options.ifindex, 4);
-  const address = ipv4Bytes(options.address);
+  const address = ipv4ToBytes(options.address);
   return Buffer.concat([header, attribute(IFA_LOCAL, address), attribute(IFA_ADDRESS, address)]);
 }
 
@@ -252,7 +251,7 @@ export function encodeRouteQuery(destination: string): Buffer {
   const header = Buffer.alloc(ROUTE_HEADER);
   header[0] = AF_INET;
   header[1] = 32;
-  return Buffer.concat([header, attribute(RTA.DST, ipv4Bytes(destination))]);
+  return Buffer.concat([header, attribute(RTA.DST, ipv4ToBytes(destination))]);
 }
 
 /** The route of a RTM_NEWROUTE that answers a query. */
@@ -304,13 +303,6 @@ function number(value: Buffer | undefined): number | undefined {
   return value && readU32(value);
 }
 
-function ipv4Bytes(address: string): Buffer {
-  if (!isIPv4(address)) {
-    throw new Error(`"${address}" is not an IPv4 address`);
-  }
-  return Buffer.from(address.split(".").map(Number));
-}
-
 function ipv4Text(bytes: Buffer | undefined): string | undefined {
-  return bytes?.length === 4 ? bytes.join(".") : undefined;
+  return bytes?.length === 4 ? ipv4FromBytes(bytes) : undefined;
 }
