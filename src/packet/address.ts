@@ -21,9 +21,9 @@ export const BROADCAST_MAC = "ff:ff:ff:ff:ff:ff";
 export const ZERO_MAC = "00:00:00:00:00:00";
 
 /**
- * Parses an IPv4 address into a number (10.0.1.3 is 0x0a000103). Only the form of four decimal numbers without leading
- * zeros is taken: others read `010.0.0.1` as octal and `10.1` as 10.0.0.1 (inet_aton), and guessing wrong would
- * mean another host.
+ * Parses an IPv4 address into a number (10.0.1.3 is 0x0a000103). Only the form of four decimal numbers without
+ * leading zeros is taken: others read `010.0.0.1` as octal and `10.1` as 10.0.0.1 (inet_aton), and guessing wrong
+ * would mean another host.
  */
 export function parseIpv4(text: string): ParseResult<number> {
   const parts = text.split(".");
@@ -94,7 +94,10 @@ export interface Ipv4Prefix {
   length: number;
 }
 
-/** Parses an IPv4 prefix. Bits of the address beyond the length must be zero: 10.0.1.3/24 is more often a slip than meant. */
+/**
+ * Parses an IPv4 prefix. Bits of the address beyond the length must be zero: 10.0.1.3/24 is more often a slip than
+ * meant.
+ */
 export function parsePrefix(text: string): ParseResult<Ipv4Prefix> {
   const [addressText = "", lengthText = "", ...rest] = text.split("/");
   const address = parseIpv4(addressText);

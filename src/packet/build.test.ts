@@ -114,8 +114,8 @@ test("an ARP frame can claim one MAC and come from another", () => {
 });
 
 const port = fc.integer({ min: 0, max: 65535 });
-const data = fc.uint8Array({ maxLength: 100 });
-const options = fc.uint8Array({ maxLength: 40 });
+const data = fc.uint8Array({ maxLength: 100, size: "max" });
+const options = fc.uint8Array({ maxLength: 40, size: "max" });
 
 test("TCP frames are right, whatever they carry", () => {
   fc.assert(

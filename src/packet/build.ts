@@ -1,7 +1,7 @@
 /**
  * Frames built with one call each. The call names what matters, the rest has defaults, and lengths and checksums are
- * computed at the end. To make a wrong frame, give the field: whatever stands in `arp`, `ip`, `tcp`, `udp` or `icmp` is
- * written as it is, and checksums not given are computed over it, so that one lie stays one lie.
+ * computed at the end. To make a wrong frame, give the field: whatever stands in `arp`, `ip`, `tcp`, `udp` or `icmp`
+ * is written as it is, and checksums not given are computed over it, so that one lie stays one lie.
  */
 import { BROADCAST_MAC, UNSPECIFIED_ADDRESS, ZERO_MAC } from "./address.ts";
 import { ARP_OPERATION, type ArpPacket, encodeArp } from "./arp.ts";
@@ -75,7 +75,10 @@ function arpFrame(fields: ArpFields, packet: ArpPacket, destinationMac: string):
   });
 }
 
-/** A TCP frame. Default: no flags, window 64240, no options; options are padded to whole words with zeros (end of list). */
+/**
+ * A TCP frame. Default: no flags, window 64240, no options; options are padded to whole words with zeros (end of
+ * list).
+ */
 export function tcpFrame(
   fields: Ipv4Fields & {
     sourcePort: number;

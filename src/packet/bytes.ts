@@ -27,8 +27,8 @@ export function padToMultiple(bytes: Uint8Array, unit: number): Uint8Array {
 }
 
 /**
- * The value, if it is an unsigned integer of that many bits; throws RangeError otherwise. A DataView would cut off the
- * upper bits in silence, and port 65616 would become port 80.
+ * The value, if it is an unsigned integer of that many bits; throws RangeError otherwise. A DataView would cut off
+ * the upper bits in silence, and port 65616 would become port 80.
  */
 export function uint(field: string, value: number, bits: number): number {
   if (!Number.isInteger(value) || value < 0 || value >= 2 ** bits)
@@ -37,8 +37,8 @@ export function uint(field: string, value: number, bits: number): number {
 }
 
 /**
- * A length or offset in bytes as the count of units that a header field of that many bits holds; throws RangeError where
- * it is no multiple of the unit or the count does not fit.
+ * A length or offset in bytes as the count of units that a header field of that many bits holds; throws RangeError
+ * where it is no multiple of the unit or the count does not fit.
  */
 export function uintUnits(field: string, value: number, unit: number, bits: number): number {
   if (value % unit !== 0) throw new RangeError(`${field}: ${value} is not a multiple of ${unit}`);

@@ -16,23 +16,25 @@ export function onesComplementSum(bytes: Uint8Array, initial = 0): number {
   return fold(sum);
 }
 
-/** The internet checksum of the bytes: the complement of `onesComplementSum`. The checksum field itself must be zero. */
+/**
+ * The internet checksum of the bytes: the complement of `onesComplementSum`. The checksum field itself must be zero.
+ */
 export function internetChecksum(bytes: Uint8Array, initial = 0): number {
   return ~onesComplementSum(bytes, initial) & 0xffff;
 }
 
 /**
- * Whether bytes that hold their own checksum sum up to all ones (RFC 1071 s. 1). Unlike a comparison of fields this takes
- * both representations of zero, 0x0000 and 0xffff, for the same.
+ * Whether bytes that hold their own checksum sum up to all ones (RFC 1071 s. 1). Unlike a comparison of fields this
+ * takes both representations of zero, 0x0000 and 0xffff, for the same.
  */
 export function isChecksumRight(bytes: Uint8Array, initial = 0): boolean {
   return onesComplementSum(bytes, initial) === 0xffff;
 }
 
 /**
- * The checksum after one 16-bit word it covers has changed: HC' = ~(~HC + ~m + m') (RFC 1624 eqn. 3), carries folded. The
- * simpler eqn. 2 of RFC 1141 gives 0xffff where 0x0000 is right. A UDP checksum of zero means "none" and must be left alone by
- * the caller; the result for UDP goes through `udpChecksumField`.
+ * The checksum after one 16-bit word it covers has changed: HC' = ~(~HC + ~m + m') (RFC 1624 eqn. 3), carries folded.
+ * The simpler eqn. 2 of RFC 1141 gives 0xffff where 0x0000 is right. A UDP checksum of zero means "none" and must be
+ * left alone by the caller; the result for UDP goes through `udpChecksumField`.
  */
 export function updateChecksum(checksum: number, oldWord: number, newWord: number): number {
   const sum =
@@ -58,19 +60,26 @@ export interface PseudoHeader {
   protocol: number;
 }
 
-/** The folded sum of the IPv4 pseudo-header (RFC 9293 s. 3.1, RFC 768). `length`: transport header and data, in bytes. */
+/**
+ * The folded sum of the IPv4 pseudo-header (RFC 9293 s. 3.1, RFC 768). `length`: transport header and data, in bytes.
+ */
 export function pseudoHeaderSum({ source, destination, protocol }: PseudoHeader, length: number): number {
   const from = ipv4ToUint32(source);
   const to = ipv4ToUint32(destination);
   return fold((from >>> 16) + (from & 0xffff) + (to >>> 16) + (to & 0xffff) + protocol + length);
 }
 
-/** The checksum of a TCP segment or UDP datagram (header and data, checksum field zero); UDP's still needs `udpChecksumField`. */
+/**
+ * The checksum of a TCP segment or UDP datagram (header and data, checksum field zero); UDP's still needs
+ * `udpChecksumField`.
+ */
 export function transportChecksum(pseudo: PseudoHeader, segment: Uint8Array): number {
   return internetChecksum(segment, pseudoHeaderSum(pseudo, segment.length));
 }
 
-/** What goes into a UDP header for a checksum: a computed zero is sent as all ones, since zero means "none" (RFC 768). */
+/**
+ * What goes into a UDP header for a checksum: a computed zero is sent as all ones, since zero means "none" (RFC 768).
+ */
 export function udpChecksumField(checksum: number): number {
   return checksum === 0 ? 0xffff : checksum;
 }

@@ -15,8 +15,8 @@ import { isFragment } from "./ipv4.ts";
 import { TCP_FLAG } from "./tcp.ts";
 
 /**
- * A frame in one line, in the manner of tcpdump: MAC addresses, then the packet, then the length of the whole frame in bytes, padding
- * included. Any bytes give a line; a layer that cannot be parsed says what is wrong with it.
+ * A frame in one line, in the manner of tcpdump: MAC addresses, then the packet, then the length of the whole frame
+ * in bytes, padding included. Any bytes give a line; a layer that cannot be parsed says what is wrong with it.
  */
 export function describeFrame(bytes: Uint8Array): string {
   const frame = parseFrame(bytes);

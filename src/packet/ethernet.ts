@@ -17,7 +17,9 @@ export const ETHER_TYPE = {
 /** Bytes of an untagged Ethernet header. */
 export const ETHERNET_HEADER_LENGTH = 14;
 
-/** Least length of a frame on the wire without its check sequence; shorter ones are padded (IEEE 802.3 s. 4A.2.3.2.4). */
+/**
+ * Least length of a frame on the wire without its check sequence; shorter ones are padded (IEEE 802.3 s. 4A.2.3.2.4).
+ */
 export const ETHERNET_MIN_LENGTH = 60;
 
 const VLAN_TAG_LENGTH = 4;
@@ -49,8 +51,8 @@ export interface EthernetFrame extends EthernetHeader {
 }
 
 /**
- * Parses an Ethernet frame; the payload is a view. A tag that is cut short is not an error of the frame, which still has a
- * header: its type is then the `etherType`, and the stump of the tag is the payload.
+ * Parses an Ethernet frame; the payload is a view. A tag that is cut short is not an error of the frame, which still
+ * has a header: its type is then the `etherType`, and the stump of the tag is the payload.
  */
 export function parseEthernet(bytes: Uint8Array): ParseResult<EthernetFrame> {
   if (bytes.length < ETHERNET_HEADER_LENGTH)

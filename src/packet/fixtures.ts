@@ -3,7 +3,8 @@ import { parseHex } from "./hex.ts";
 
 /**
  * What a Windows Server 2022 guest sends for its metadata when it has no answer yet: a broadcast ARP request for
- * 169.254.169.254 from 172.31.0.7 at 02:21:87:a4:05:0c, 42 bytes, unpadded as a tap delivers it. A fresh copy at each call.
+ * 169.254.169.254 from 172.31.0.7 at 02:21:87:a4:05:0c, 42 bytes, unpadded as a tap delivers it. A fresh copy at each
+ * call.
  */
 export function windowsArpRequest(): Uint8Array {
   return fromHex(`

@@ -5,10 +5,10 @@ import { ETHER_TYPE, encodeEthernet, parseEthernet } from "./ethernet.ts";
 import { encodeIpv4, type Ipv4Packet, parseIpv4 } from "./ipv4.ts";
 
 /**
- * Splits an IPv4 frame into fragments of at most `size` bytes of IP payload, which must be a multiple of 8. Padding is lost.
- * A packet that is a fragment itself is split further; one that says "don't fragment" is split all the same. Throws
- * RangeError for a size that is no multiple of 8, a frame that is no right IPv4, and one with IP options, of which
- * fragments would have to copy some and leave others out.
+ * Splits an IPv4 frame into fragments of at most `size` bytes of IP payload, which must be a multiple of 8. Padding
+ * is lost. A packet that is a fragment itself is split further; one that says "don't fragment" is split all the same.
+ * Throws RangeError for a size that is no multiple of 8, a frame that is no right IPv4, and one with IP options, of
+ * which fragments would have to copy some and leave others out.
  */
 export function fragmentFrame(bytes: Uint8Array, size: number): Uint8Array[] {
   if (size <= 0 || size % 8 !== 0)

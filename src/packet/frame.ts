@@ -28,8 +28,8 @@ export type Network =
   | { kind: "malformed"; error: ParseError; bytes: Uint8Array };
 
 /**
- * What an IPv4 packet carries, told apart by its protocol. A first fragment is parsed like a whole packet; `fragment` is a later
- * one, which has no transport header.
+ * What an IPv4 packet carries, told apart by its protocol. A first fragment is parsed like a whole packet; `fragment`
+ * is a later one, which has no transport header.
  */
 export type Transport =
   | ({ kind: "tcp" } & TcpSegment)
@@ -40,8 +40,9 @@ export type Transport =
   | { kind: "malformed"; error: ParseError; bytes: Uint8Array };
 
 /**
- * Parses a frame. Only a frame too short for an Ethernet header is an error; what is wrong further in shows as
- * `kind: "malformed"` at its layer, since the layers before it still say whom the frame is for. Payloads are views of `bytes`.
+ * Parses a frame. Only a frame too short for an Ethernet header is an error; what is wrong further in shows as `kind:
+ * "malformed"` at its layer, since the layers before it still say whom the frame is for. Payloads are views of
+ * `bytes`.
  */
 export function parseFrame(bytes: Uint8Array): ParseResult<Frame> {
   const ethernet = parseEthernet(bytes);
@@ -93,8 +94,8 @@ function parseTransport({ payload: bytes, ...header }: Ipv4Packet): Transport {
 }
 
 /**
- * The bytes of a frame, every field as it is: nothing is computed, so a frame whose addresses were changed needs its checksums
- * updated first (`updateChecksum`). Throws RangeError for a field that does not fit.
+ * The bytes of a frame, every field as it is: nothing is computed, so a frame whose addresses were changed needs its
+ * checksums updated first (`updateChecksum`). Throws RangeError for a field that does not fit.
  */
 export function encodeFrame({ network, ...header }: Frame): Uint8Array {
   return encodeEthernet({ ...header, payload: encodeNetwork(network) });
@@ -128,9 +129,9 @@ function encodeTransport(transport: Transport): Uint8Array {
 }
 
 /**
- * All that is wrong with a frame: a layer that cannot be parsed, checksums that do not match. Empty for a right frame. The
- * transport checksum of a fragment is not looked at, it covers the whole datagram. Captures on the sending host show wrong
- * checksums where the network card was to fill them in.
+ * All that is wrong with a frame: a layer that cannot be parsed, checksums that do not match. Empty for a right
+ * frame. The transport checksum of a fragment is not looked at, it covers the whole datagram. Captures on the sending
+ * host show wrong checksums where the network card was to fill them in.
  */
 export function frameErrors(bytes: Uint8Array): ParseError[] {
   const frame = parseFrame(bytes);

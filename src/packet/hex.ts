@@ -25,7 +25,10 @@ export function parseHex(text: string): ParseResult<Uint8Array> {
   return ok(Uint8Array.from(bytes));
 }
 
-/** A hex dump: lines of offset, 16 bytes, and the same as ASCII with a dot for what cannot be shown. Ends in no newline. */
+/**
+ * A hex dump: lines of offset, 16 bytes, and the same as ASCII with a dot for what cannot be shown. Ends in no
+ * newline.
+ */
 export function hexDump(bytes: Uint8Array): string {
   const lines: string[] = [];
   for (let offset = 0; offset < bytes.length; offset += 16) {

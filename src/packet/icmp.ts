@@ -47,7 +47,10 @@ export interface IcmpEcho extends IcmpCommon {
 /** An ICMP error. */
 export interface IcmpError extends IcmpCommon {
   kind: "error";
-  /** Bytes 4-7 as one number: zero, or the next-hop MTU in the lower half (RFC 1191), the pointer, the router of a redirect. */
+  /**
+   * Bytes 4-7 as one number: zero, or the next-hop MTU in the lower half (RFC 1191), the pointer, the router of a
+   * redirect.
+   */
   parameter: number;
   /** The beginning of the packet that the error is about, for `parseQuotedPacket`. */
   quoted: Uint8Array;
@@ -101,8 +104,8 @@ export function encodeIcmp(message: IcmpMessage): Uint8Array {
 }
 
 /**
- * What an ICMP error quotes: an IPv4 header and, of the transport, at least the 8 bytes that tell the flow (RFC 792). All
- * beyond those, a TCP checksum for one, may or may not be there and stays bytes, in `rest`.
+ * What an ICMP error quotes: an IPv4 header and, of the transport, at least the 8 bytes that tell the flow (RFC 792).
+ * All beyond those, a TCP checksum for one, may or may not be there and stays bytes, in `rest`.
  */
 export interface QuotedPacket {
   ipv4: Ipv4Header;

@@ -103,8 +103,8 @@ export function parseIpv4(bytes: Uint8Array): ParseResult<Ipv4Packet> {
 }
 
 /**
- * The bytes of a packet. Every field is written as it is, lengths and checksum too, so wrong packets can be made. Throws
- * RangeError for a field that does not fit.
+ * The bytes of a packet. Every field is written as it is, lengths and checksum too, so wrong packets can be made.
+ * Throws RangeError for a field that does not fit.
  */
 export function encodeIpv4(packet: Ipv4Packet): Uint8Array {
   const header = new Uint8Array(IPV4_HEADER_LENGTH);
@@ -134,8 +134,9 @@ export function isFragment(header: Pick<Ipv4Header, "moreFragments" | "fragmentO
 }
 
 /**
- * Where bytes that claim to be IPv4 are addressed to, with nothing else checked; undefined when even the fixed header is
- * cut short. For packets that `parseIpv4` refuses: whether a header that lies is dropped depends on whom it is for (rows I1, I9).
+ * Where bytes that claim to be IPv4 are addressed to, with nothing else checked; undefined when even the fixed header
+ * is cut short. For packets that `parseIpv4` refuses: whether a header that lies is dropped depends on whom it is for
+ * (rows I1, I9).
  */
 export function uncheckedIpv4Destination(bytes: Uint8Array): string | undefined {
   return bytes.length < IPV4_HEADER_LENGTH ? undefined : ipv4FromBytes(bytes, 16);

@@ -62,6 +62,11 @@ describe("pcap", () => {
     });
   });
 
+  test("one byte too few ends the reading", () => {
+    const record = concatBytes(words(true, 0, 0, 4, 4), packet);
+    expect(read(file(true, 0xa1b2c3d4, record))).toMatchObject({ packets: [], damage: { field: "length" } });
+  });
+
   test("a record header that is cut short ends the reading", () => {
     expect(read(file(true, 0xa1b2c3d4, new Uint8Array(15))).damage).toMatchObject({ field: "header" });
   });
@@ -199,7 +204,7 @@ describe("writing", () => {
   test("what is written is read back", () => {
     const packet = fc.record({
       timestamp: fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
-      bytes: fc.uint8Array({ maxLength: 100 }),
+      bytes: fc.uint8Array({ maxLength: 100, size: "max" }),
       more: fc.nat(1000),
     });
     fc.assert(

@@ -26,8 +26,8 @@ export interface CapturedPacket {
 export interface Capture {
   packets: CapturedPacket[];
   /**
-   * Why reading ended before the file did; undefined for a file that is whole. The packets before it are good: the last record of
-   * a capture that was interrupted is often cut short.
+   * Why reading ended before the file did; undefined for a file that is whole. The packets before it are good: the
+   * last record of a capture that was interrupted is often cut short.
    */
   damage: ParseError | undefined;
 }
@@ -51,8 +51,8 @@ const BLOCK_OVERHEAD = 12; // type, length, and the length again at the end
 const NS_PER_SECOND = 1_000_000_000n;
 
 /**
- * Reads a capture file of either format, told apart by its first bytes. An error is a file that is no capture at all; one that
- * is damaged further on gives the packets before and `damage`. Lengths are checked against the file, never
+ * Reads a capture file of either format, told apart by its first bytes. An error is a file that is no capture at all;
+ * one that is damaged further on gives the packets before and `damage`. Lengths are checked against the file, never
  * allocated, so the packets take no more memory than the file.
  */
 export function readCapture(file: Uint8Array): ParseResult<Capture> {
@@ -290,8 +290,8 @@ function damaged(
 }
 
 /**
- * The beginning of a pcapng file: a section with one Ethernet interface, timestamps in nanoseconds, no snap length. Packets follow as
- * `pcapngPacket`. Little-endian.
+ * The beginning of a pcapng file: a section with one Ethernet interface, timestamps in nanoseconds, no snap length.
+ * Packets follow as `pcapngPacket`. Little-endian.
  */
 export function pcapngHeader(interfaceName?: string): Uint8Array {
   const section = new Uint8Array(16);
@@ -311,8 +311,9 @@ export function pcapngHeader(interfaceName?: string): Uint8Array {
 }
 
 /**
- * One packet of a pcapng file begun with `pcapngHeader`. `timestamp` in nanoseconds since 1970-01-01 UTC; `originalLength` is the
- * length on the wire when `bytes` is only the beginning. Throws RangeError for a time that does not fit in 64 bits.
+ * One packet of a pcapng file begun with `pcapngHeader`. `timestamp` in nanoseconds since 1970-01-01 UTC;
+ * `originalLength` is the length on the wire when `bytes` is only the beginning. Throws RangeError for a time that
+ * does not fit in 64 bits.
  */
 export function pcapngPacket(
   timestamp: bigint,

@@ -23,8 +23,8 @@ export interface UdpDatagram extends UdpHeader {
 }
 
 /**
- * Parses a datagram; `data` and `surplus` are views. With `firstFragment`, `length` may go beyond the bytes at hand, the
- * rest being in later fragments.
+ * Parses a datagram; `data` and `surplus` are views. With `firstFragment`, `length` may go beyond the bytes at hand,
+ * the rest being in later fragments.
  */
 export function parseUdp(bytes: Uint8Array, { firstFragment = false } = {}): ParseResult<UdpDatagram> {
   if (bytes.length < UDP_HEADER_LENGTH)
