@@ -97,6 +97,7 @@ test("other protocols are kept as bytes", () => {
 describe("any bytes", () => {
   const samples = [
     windowsArpRequest(),
+    Uint8Array.from([...windowsArpRequest(), ...new Uint8Array(18).fill(0xee)]),
     tcpFrame({ ...PORTS, data: new Uint8Array(9), tcp: { options: new Uint8Array(8) }, padTo: 80 }),
     udpFrame({ ...PORTS, data: new Uint8Array(30), ip: { options: new Uint8Array(12) } }),
     echoRequest({ ...ENDS, identifier: 1, sequence: 2, data: new Uint8Array(8) }),
