@@ -1,0 +1,209 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import type { BackendEntry, BackendKey, ServiceEntry, ServiceKey } from "../datapath/types.ts";
+import { type DesiredService, type Operation, plan, type ServiceMaps } from "./plan.ts";
+
+// Few addresses, ports and ids, so that the generated states meet often.
+const address = fc.constantFrom("169.254.169.254", "169.254.169.253", "169.254.169.123");
+const serviceKey: fc.Arbitrary<ServiceKey> = fc.record({
+  address,
+  port: fc.constantFrom(53, 80),
+  protocol: fc.constantFrom("tcp", "udp"),
+});
+const backend: fc.Arbitrary<BackendEntry> = fc.oneof(
+  fc.record({
+    kind: fc.constant("host-local" as const),
+    address: fc.constantFrom("127.0.0.1", "192.0.2.1"),
+    port: fc.constantFrom(1, 2),
+  }),
+  fc.record({
+    kind: fc.constant("fabric" as const),
+    address: fc.constantFrom("192.0.2.1", "192.0.2.2"),
+    port: fc.constantFrom(1, 2),
+    source: fc.constantFrom("192.0.2.10", "192.0.2.11"),
+    ifindex: fc.constantFrom(2, 3),
+  }),
+);
+const keyText = (key: ServiceKey) => `${key.address} ${key.port} ${key.protocol}`;
+const desiredServices: fc.Arbitrary<DesiredService[]> = fc.uniqueArray(
+  fc.record({
+    key: serviceKey,
+    responseHopLimit: fc.constantFrom(1, 64),
+    backends: fc.array(backend, { maxLength: 4 }),
+  }),
+  { maxLength: 6, selector: (service) => keyText(service.key) },
+);
+/** Anything at all, also what no agent would leave behind: ids used twice, slots of nobody, counts that are wrong. */
+const anyMaps: fc.Arbitrary<ServiceMaps> = fc.record({
+  addresses: fc.uniqueArray(fc.tuple(address, fc.integer({ min: 0, max: 3 })), { selector: ([key]) => key }),
+  services: fc.uniqueArray(
+    fc.tuple(
+      serviceKey,
+      fc.record({
+        id: fc.integer({ min: 0, max: 3 }),
+        backends: fc.integer({ min: 0, max: 4 }),
+        responseHopLimit: fc.constantFrom(1, 64),
+      }),
+    ),
+    { selector: ([key]) => keyText(key) },
+  ),
+  backends: fc.uniqueArray(
+    fc.tuple(
+      fc.record({ service: fc.integer({ min: 0, max: 3 }), slot: fc.integer({ min: 0, max: 4 }) }),
+      backend,
+    ),
+    { selector: ([key]) => `${key.service} ${key.slot}` },
+  ),
+});
+
+/** The three maps in memory. */
+function mapsFrom(maps: ServiceMaps) {
+  const addresses = new Map(maps.addresses);
+  const services = new Map<string, [ServiceKey, ServiceEntry]>(
+    maps.services.map(([key, entry]) => [keyText(key), [key, entry]]),
+  );
+  const backends = new Map<string, [BackendKey, BackendEntry]>(
+    maps.backends.map(([key, entry]) => [`${key.service} ${key.slot}`, [key, entry]]),
+  );
+  return {
+    addresses,
+    services,
+    backends,
+    apply(operation: Operation) {
+      switch (operation.kind) {
+        case "set-backend":
+          backends.set(`${operation.key.service} ${operation.key.slot}`, [operation.key, operation.entry]);
+          break;
+        case "delete-backend":
+          expect(backends.delete(`${operation.key.service} ${operation.key.slot}`)).toBe(true);
+          break;
+        case "set-service":
+          services.set(keyText(operation.key), [operation.key, operation.entry]);
+          break;
+        case "delete-service":
+          expect(services.delete(keyText(operation.key))).toBe(true);
+          break;
+        case "set-address":
+          addresses.set(operation.address, operation.services);
+          break;
+        case "delete-address":
+          expect(addresses.delete(operation.address)).toBe(true);
+          break;
+      }
+    },
+    snapshot(): ServiceMaps {
+      return {
+        addresses: [...addresses],
+        services: [...services.values()],
+        backends: [...backends.values()],
+      };
+    },
+  };
+}
+
+/** What the maps say, in the terms of the configuration; also fails where they disagree with one another. */
+function meaning(maps: ReturnType<typeof mapsFrom>) {
+  const result = new Map<string, { responseHopLimit: number; backends: BackendEntry[] }>();
+  const ids = new Set<number>();
+  let slots = 0;
+  for (const [text, [, entry]] of maps.services) {
+    expect(ids.has(entry.id), `id ${entry.id} used twice`).toBe(false);
+    ids.add(entry.id);
+    const backends = Array.from({ length: entry.backends }, (_, slot) => {
+      const there = maps.backends.get(`${entry.id} ${slot}`);
+      expect(there, `slot ${slot} of ${text}`).toBeDefined();
+      return there![1];
+    });
+    slots += backends.length;
+    result.set(text, { responseHopLimit: entry.responseHopLimit, backends });
+  }
+  return { services: result, slots };
+}
+
+const empty: ServiceMaps = { addresses: [], services: [], backends: [] };
+
+describe("plan", () => {
+  it("turns any state into the desired one, and then has nothing left to do", () => {
+    fc.assert(
+      fc.property(desiredServices, anyMaps, (desired, actual) => {
+        const maps = mapsFrom(actual);
+        for (const operation of plan(desired, actual)) maps.apply(operation);
+
+        const { services, slots } = meaning(maps);
+        expect(services).toEqual(
+          new Map(
+            desired.map(({ key, responseHopLimit, backends }) => [
+              keyText(key),
+              { responseHopLimit, backends },
+            ]),
+          ),
+        );
+        expect(maps.backends.size).toBe(slots);
+        const perAddress = new Map<string, number>();
+        for (const { key } of desired) perAddress.set(key.address, (perAddress.get(key.address) ?? 0) + 1);
+        expect(maps.addresses).toEqual(perAddress);
+        expect(plan(desired, maps.snapshot())).toEqual([]);
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("keeps the datapath right after every single write", () => {
+    fc.assert(
+      fc.property(desiredServices, desiredServices, (before, after) => {
+        const maps = mapsFrom(empty);
+        for (const operation of plan(before, empty)) maps.apply(operation);
+        const allowed = (text: string) =>
+          [...before, ...after]
+            .filter(({ key }) => keyText(key) === text)
+            .flatMap(({ backends }) => backends);
+
+        for (const operation of plan(after, maps.snapshot())) {
+          maps.apply(operation);
+          const { services } = meaning(maps);
+          for (const [text, { backends }] of services) {
+            for (const entry of backends) expect(allowed(text)).toContainEqual(entry);
+          }
+          for (const name of maps.addresses.keys()) {
+            expect([...maps.services.values()].some(([key]) => key.address === name)).toBe(true);
+          }
+          const staying = after.filter(({ key }) => before.some((old) => keyText(old.key) === keyText(key)));
+          for (const { key } of staying) {
+            expect(maps.services.has(keyText(key)), `${keyText(key)} must not go away in between`).toBe(true);
+            expect(maps.addresses.has(key.address)).toBe(true);
+          }
+        }
+      }),
+      { numRuns: 200 },
+    );
+  });
+
+  it("keeps the ids of the services that stay", () => {
+    fc.assert(
+      fc.property(desiredServices, desiredServices, (before, after) => {
+        const maps = mapsFrom(empty);
+        for (const operation of plan(before, empty)) maps.apply(operation);
+        const old = new Map([...maps.services].map(([text, [, entry]]) => [text, entry.id]));
+        for (const operation of plan(after, maps.snapshot())) maps.apply(operation);
+        for (const [text, [, entry]] of maps.services) {
+          if (old.has(text)) expect(entry.id).toBe(old.get(text));
+          else expect([...old.values()]).not.toContain(entry.id);
+        }
+      }),
+    );
+  });
+
+  it("shrinks a service before it rewrites or deletes slots", () => {
+    const key: ServiceKey = { address: "169.254.169.254", port: 80, protocol: "tcp" };
+    const local = (port: number): BackendEntry => ({ kind: "host-local", address: "127.0.0.1", port });
+    const maps = mapsFrom(empty);
+    for (const operation of plan([{ key, responseHopLimit: 64, backends: [local(1), local(2)] }], empty)) {
+      maps.apply(operation);
+    }
+    expect(plan([{ key, responseHopLimit: 64, backends: [local(2)] }], maps.snapshot())).toEqual([
+      { kind: "set-service", key, entry: { id: 1, backends: 1, responseHopLimit: 64 } },
+      { kind: "set-backend", key: { service: 1, slot: 0 }, entry: local(2) },
+      { kind: "delete-backend", key: { service: 1, slot: 1 } },
+    ]);
+  });
+});
