@@ -1,0 +1,105 @@
+/** The datapath and the host's network in memory, for the tests of this folder. */
+import type { Attachment, Datapath, DatapathMap, ProgramName, Vif } from "../datapath/types.ts";
+import type { Link, Route } from "../linux/rtnetlink.ts";
+
+/** A datapath that remembers every write, in order, in words such as `"set vif 5 169.254.64.2"`. */
+export interface FakeDatapath {
+  datapath: Datapath;
+  writes: string[];
+  vifs: Map<number, Vif>;
+  attached: Attachment[];
+  /** Interfaces on which `attach` fails, with the message. */
+  broken: Map<number, string>;
+  /** The writes since the last call. */
+  takeWrites(): string[];
+}
+
+/** See `FakeDatapath`. What the agent does not use is not there. */
+export function fakeDatapath(): FakeDatapath {
+  const writes: string[] = [];
+  const vifs = new Map<number, Vif>();
+  const broken = new Map<number, string>();
+  const fake: FakeDatapath = {
+    writes,
+    vifs,
+    attached: [],
+    broken,
+    takeWrites: () => writes.splice(0),
+    datapath: {
+      serviceAddresses: fakeMap("address", writes),
+      services: fakeMap("service", writes),
+      backends: fakeMap("backend", writes),
+      vifs: { get: (ifindex) => vifs.get(ifindex), entries: () => [...vifs] },
+      setVif(ifindex, vif) {
+        writes.push(`set vif ${ifindex} ${vif.metadataAddress}`);
+        vifs.set(ifindex, vif);
+      },
+      removeVif(ifindex) {
+        writes.push(`remove vif ${ifindex}`);
+        vifs.delete(ifindex);
+      },
+      endFlows({ service }) {
+        writes.push(`end flows of service ${service}`);
+        return 0;
+      },
+      attach(program: ProgramName, ifindex: number) {
+        const failure = broken.get(ifindex);
+        if (failure !== undefined) throw new Error(failure);
+        writes.push(`attach ${program} ${ifindex}`);
+        if (!isAttached(program, ifindex)) fake.attached.push({ program, ifindex, how: "tcx" });
+      },
+      detach(program: ProgramName, ifindex: number) {
+        writes.push(`detach ${program} ${ifindex}`);
+        fake.attached = fake.attached.filter((one) => one.program !== program || one.ifindex !== ifindex);
+      },
+      attachments: () => fake.attached,
+    } as Partial<Datapath> as Datapath,
+  };
+  function isAttached(program: ProgramName, ifindex: number): boolean {
+    return fake.attached.some((one) => one.program === program && one.ifindex === ifindex);
+  }
+  return fake;
+}
+
+function fakeMap<K, V>(name: string, writes: string[]): DatapathMap<K, V> {
+  const entries = new Map<string, [K, V]>();
+  return {
+    get: (key) => entries.get(JSON.stringify(key))?.[1],
+    set(key, value) {
+      writes.push(`set ${name} ${JSON.stringify(key)} ${JSON.stringify(value)}`);
+      entries.set(JSON.stringify(key), [key, value]);
+    },
+    delete(key) {
+      writes.push(`delete ${name} ${JSON.stringify(key)}`);
+      return entries.delete(JSON.stringify(key));
+    },
+    entries: () => [...entries.values()],
+  };
+}
+
+/** An Ethernet interface that is up; anything else by `changes`. */
+export function fakeLink(ifindex: number, name: string, changes: Partial<Link> = {}): Link {
+  return {
+    ifindex,
+    name,
+    up: true,
+    mac: "02:00:00:00:00:01",
+    mtu: 1500,
+    type: "veth",
+    hardware: 1,
+    master: undefined,
+    peer: undefined,
+    ...changes,
+  };
+}
+
+/** Routes by destination, and links. */
+export function fakeNetwork(links: readonly Link[], routes: Record<string, Partial<Route>>) {
+  return {
+    link: (which: string | number) => links.find(({ ifindex, name }) => which === ifindex || which === name),
+    routeTo(address: string): Route | undefined {
+      const route = routes[address];
+      return route && { type: "unicast", ifindex: 0, source: "192.0.2.10", gateway: undefined, ...route };
+    },
+  };
+}

@@ -1,0 +1,222 @@
+import fc from "fast-check";
+import { pino } from "pino";
+import { describe, expect, it } from "vitest";
+import { parseConfig } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import type { Link, NetworkEvent } from "../linux/rtnetlink.ts";
+import { fakeDatapath, fakeLink } from "./fakes.ts";
+import { createInterfaces } from "./interfaces.ts";
+import { createMetadataAddresses, type SavedMetadataAddresses } from "./metadata-addresses.ts";
+
+const config = configOf(`
+services: [{ name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:80"] }]
+interfaces: [{ name: "tap*" }, { name: veth-web }]
+agent: { metadataAddresses: 169.254.64.0/28 }
+`);
+
+function configOf(text: string): Config {
+  const result = parseConfig(text, "test.yaml");
+  if (!result.ok) throw new Error(result.errors[0]?.message);
+  return result.config;
+}
+
+function setUp(saved: SavedMetadataAddresses = []) {
+  const fake = fakeDatapath();
+  const addresses = createMetadataAddresses(config.agent.metadataAddresses, saved);
+  const interfaces = createInterfaces({
+    config,
+    datapath: fake.datapath,
+    addresses,
+    saveAddresses: () => fake.writes.push("save"),
+    log: pino({ enabled: false }),
+  });
+  return { ...fake, fake, interfaces, addresses };
+}
+
+const linkEvent = (link: Link): NetworkEvent => ({ kind: "link", link });
+const gone = ({ ifindex, name }: Link): NetworkEvent => ({ kind: "link-gone", ifindex, name });
+const tap0 = fakeLink(5, "tap0");
+const tap1 = fakeLink(6, "tap1");
+
+describe("interfaces", () => {
+  it("makes vifs of the Ethernet interfaces that have a rule, addresses saved first, and of no others", () => {
+    const { interfaces, takeWrites } = setUp();
+    interfaces.reset([
+      fakeLink(1, "lo", { hardware: 772 }),
+      fakeLink(2, "eth0"),
+      tap0,
+      fakeLink(7, "tap-ip", { hardware: 65534 }),
+      tap1,
+    ]);
+    expect(takeWrites()).toEqual([
+      "save",
+      "set vif 5 169.254.64.2",
+      "attach vif 5",
+      "set vif 6 169.254.64.3",
+      "attach vif 6",
+    ]);
+    expect(interfaces.list()).toEqual([
+      { name: "tap-ip", state: "failed", ifindex: 7, reason: "it is not Ethernet" },
+      { name: "tap0", state: "attached", ifindex: 5, metadataAddress: "169.254.64.2" },
+      { name: "tap1", state: "attached", ifindex: 6, metadataAddress: "169.254.64.3" },
+      { name: "veth-web", state: "waiting" },
+    ]);
+  });
+
+  it("writes nothing when a known interface changes, or one without a rule comes", () => {
+    const { interfaces, takeWrites } = setUp();
+    interfaces.reset([tap0]);
+    takeWrites();
+    interfaces.handle([
+      linkEvent({ ...tap0, up: false }),
+      linkEvent(fakeLink(9, "eth9")),
+      { kind: "routes-changed" },
+    ]);
+    expect(takeWrites()).toEqual([]);
+  });
+
+  it("detaches what goes, and gives it its address again when it comes back", () => {
+    const { interfaces, takeWrites } = setUp();
+    interfaces.reset([tap0, tap1]);
+    takeWrites();
+    interfaces.handle([gone(tap0)]);
+    expect(takeWrites()).toEqual(["detach vif 5", "remove vif 5"]);
+    interfaces.handle([linkEvent(fakeLink(8, "tap0"))]);
+    expect(takeWrites()).toEqual(["set vif 8 169.254.64.2", "attach vif 8"]);
+  });
+
+  it("takes a rename, and a new interface with an old ifindex, as going and coming", () => {
+    const { interfaces, takeWrites } = setUp();
+    interfaces.reset([tap0]);
+    takeWrites();
+    interfaces.handle([linkEvent({ ...tap0, name: "tap7" })]);
+    expect(takeWrites()).toEqual([
+      "detach vif 5",
+      "remove vif 5",
+      "save",
+      "set vif 5 169.254.64.3",
+      "attach vif 5",
+    ]);
+    interfaces.handle([linkEvent({ ...tap0, name: "other" })]);
+    expect(takeWrites()).toEqual(["detach vif 5", "remove vif 5"]);
+    interfaces.reset([tap1]);
+    takeWrites();
+    interfaces.handle([gone(tap1), linkEvent(tap1)]);
+    expect(takeWrites()).toEqual(["detach vif 6", "remove vif 6", "set vif 6 169.254.64.4", "attach vif 6"]);
+  });
+
+  it("keeps vifs that an earlier agent left and are wanted, and removes the others", () => {
+    const { interfaces, takeWrites, vifs, fake } = setUp();
+    vifs.set(5, { metadataAddress: "169.254.64.9" }).set(9, { metadataAddress: "169.254.64.8" });
+    fake.attached.push(
+      { program: "vif", ifindex: 5, how: "tcx" },
+      { program: "vif", ifindex: 11, how: "tcx" },
+    );
+    interfaces.reset([tap0, fakeLink(9, "eth9")]);
+    expect(takeWrites()).toEqual([
+      "detach vif 9",
+      "remove vif 9",
+      "detach vif 11",
+      "remove vif 11",
+      "save",
+      "set vif 5 169.254.64.9",
+      "attach vif 5",
+    ]);
+  });
+
+  it("forgets the flows of another interface that had the ifindex", () => {
+    const { interfaces, takeWrites, vifs } = setUp([{ name: "tap3", address: "169.254.64.9" }]);
+    vifs.set(5, { metadataAddress: "169.254.64.9" });
+    interfaces.reset([tap0]);
+    expect(takeWrites()).toEqual(["save", "remove vif 5", "set vif 5 169.254.64.2", "attach vif 5"]);
+  });
+
+  it("has no vif on an interface that leads to fabric backends, as long as it does", () => {
+    const { interfaces, takeWrites } = setUp();
+    interfaces.reset([tap0]);
+    takeWrites();
+    interfaces.setFabric(new Set([5]));
+    expect(takeWrites()).toEqual(["detach vif 5", "remove vif 5"]);
+    expect(interfaces.list()).toContainEqual({ name: "tap0", state: "fabric", ifindex: 5 });
+    interfaces.handle([linkEvent(tap0)]);
+    expect(takeWrites()).toEqual([]);
+    interfaces.setFabric(new Set());
+    expect(takeWrites()).toEqual(["set vif 5 169.254.64.2", "attach vif 5"]);
+  });
+
+  it("says why an interface failed, leaves nothing of it, and tries again when it changes", () => {
+    const { interfaces, takeWrites, broken, vifs } = setUp();
+    broken.set(5, "no such device");
+    interfaces.reset([tap0, tap1]);
+    expect(interfaces.list()).toContainEqual({
+      name: "tap0",
+      state: "failed",
+      ifindex: 5,
+      reason: "no such device",
+    });
+    expect([...vifs.keys()]).toEqual([6]);
+    takeWrites();
+    broken.clear();
+    interfaces.handle([linkEvent(tap0)]);
+    expect(takeWrites()).toEqual(["set vif 5 169.254.64.2", "attach vif 5"]);
+  });
+
+  it("gives a name that has an address its own before a new name takes one from those that are gone", () => {
+    const saved = Array.from({ length: 13 }, (_, i) => ({ name: `tap${i}`, address: `169.254.64.${i + 2}` }));
+    const { interfaces, vifs } = setUp(saved);
+    interfaces.reset([
+      fakeLink(20, "tapnew"),
+      ...saved.slice(1).map(({ name }, i) => fakeLink(30 + i, name)),
+    ]);
+    expect(vifs.get(20)).toEqual({ metadataAddress: "169.254.64.2" });
+    expect(vifs.get(30)).toEqual({ metadataAddress: "169.254.64.3" });
+    interfaces.handle([linkEvent(fakeLink(21, "tapmore"))]);
+    expect(interfaces.list()).toContainEqual({
+      name: "tapmore",
+      state: "failed",
+      ifindex: 21,
+      reason: "no metadata address is left; make agent.metadataAddresses larger",
+    });
+  });
+
+  it("ends with the same vifs whatever order of events led there", () => {
+    const link = fc.record({
+      ifindex: fc.integer({ min: 2, max: 6 }),
+      name: fc.constantFrom("tap0", "tap1", "tap2", "veth-web", "eth0"),
+      hardware: fc.constantFrom(1, 1, 1, 65534),
+    });
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant("link" as const), link }),
+      fc.record({ kind: fc.constant("link-gone" as const), ifindex: fc.integer({ min: 2, max: 6 }) }),
+      fc.record({ kind: fc.constant("fabric" as const), ifindexes: fc.subarray([2, 3, 4, 5, 6]) }),
+      fc.record({ kind: fc.constant("reset" as const) }),
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const { interfaces, vifs, fake } = setUp();
+        const present = new Map<number, Link>();
+        let fabric = new Set<number>();
+        interfaces.reset([]);
+        for (const step of steps) {
+          if (step.kind === "link") {
+            const { ifindex, name, hardware } = step.link;
+            present.set(ifindex, fakeLink(ifindex, name, { hardware }));
+            interfaces.handle([linkEvent(present.get(ifindex)!)]);
+          } else if (step.kind === "link-gone") {
+            present.delete(step.ifindex);
+            interfaces.handle([{ kind: "link-gone", ifindex: step.ifindex, name: "" }]);
+          } else if (step.kind === "fabric") {
+            fabric = new Set(step.ifindexes);
+            interfaces.setFabric(fabric);
+          } else interfaces.reset([...present.values()]);
+        }
+        const wanted = [...present.values()]
+          .filter(({ name, hardware, ifindex }) => name !== "eth0" && hardware === 1 && !fabric.has(ifindex))
+          .map(({ ifindex }) => ifindex)
+          .sort();
+        expect([...vifs.keys()].sort()).toEqual(wanted);
+        expect(fake.attached.map(({ ifindex }) => ifindex).sort()).toEqual(wanted);
+      }),
+    );
+  });
+});

@@ -1,0 +1,196 @@
+import type { Logger } from "pino";
+import { matchInterface } from "../config/match.ts";
+import { isPattern } from "../config/names.ts";
+import type { Config } from "../config/schema.ts";
+import type { Datapath } from "../datapath/types.ts";
+import type { Link, NetworkEvent } from "../linux/rtnetlink.ts";
+import { ARPHRD_ETHER } from "./backends.ts";
+import { messageOf } from "./errors.ts";
+import type { MetadataAddresses } from "./metadata-addresses.ts";
+
+/**
+ * How an interface stands that the configuration names, or that fits one of its patterns. `attached`: a vif. `fabric`: it leads
+ * to fabric backends, so no guest is behind it. `failed`: see the reason; tried again when the link changes. `waiting`: not there.
+ */
+export type InterfaceState =
+  | { name: string; state: "attached"; ifindex: number; metadataAddress: string }
+  | { name: string; state: "fabric"; ifindex: number }
+  | { name: string; state: "failed"; ifindex: number; reason: string }
+  | { name: string; state: "waiting" };
+
+/** Keeps the datapath's vifs in step with the host's interfaces. */
+export interface Interfaces {
+  /**
+   * Takes the complete list of interfaces: at the start, when the datapath may hold what an earlier agent left, and
+   * whenever events were lost. Vifs that are still wanted stay in place without a gap.
+   */
+  reset(links: readonly Link[]): void;
+  /** Takes changes. An event that changes nothing for us writes nothing. */
+  handle(events: readonly NetworkEvent[]): void;
+  /** Says which interfaces lead to fabric backends: they are never vifs. */
+  setFabric(ifindexes: ReadonlySet<number>): void;
+  list(): InterfaceState[];
+}
+
+/** What `createInterfaces` works on. */
+export interface InterfacesOptions {
+  config: Pick<Config, "interfaces" | "agent">;
+  datapath: Pick<Datapath, "vifs" | "setVif" | "removeVif" | "attach" | "detach" | "attachments">;
+  addresses: MetadataAddresses;
+  /** Makes the metadata addresses durable; called before the datapath learns of a new one. */
+  saveAddresses: () => void;
+  log: Logger;
+}
+
+/** See `Interfaces`. Nothing is known and nothing is written before the first `reset`. */
+export function createInterfaces(options: InterfacesOptions): Interfaces {
+  const { config, datapath, addresses, saveAddresses, log } = options;
+  let links = new Map<number, Link>();
+  let fabric: ReadonlySet<number> = new Set();
+  const vifs = new Map<number, { name: string; metadataAddress: string }>();
+  const failures = new Map<number, string>();
+
+  function isWanted(link: Link): boolean {
+    return (
+      matchInterface(config, link.name) !== undefined &&
+      link.hardware === ARPHRD_ETHER &&
+      !fabric.has(link.ifindex)
+    );
+  }
+
+  function fail(link: Link, reason: string): void {
+    if (failures.get(link.ifindex) !== reason)
+      log.error({ interface: link.name, reason }, "interface failed");
+    failures.set(link.ifindex, reason);
+  }
+
+  /** Adds vifs: all addresses are assigned and saved first, at the cost of one write however many there are. */
+  function add(wanted: readonly Link[]): void {
+    if (wanted.length === 0) return;
+    const known = wanted.every(({ name }) => addresses.knows(name));
+    // Names that have an address go first: a new name may take one from a name that is gone, but these are here.
+    const ordered = [...wanted].sort(
+      (a, b) => Number(addresses.knows(b.name)) - Number(addresses.knows(a.name)),
+    );
+    const assigned = ordered.map((link) => {
+      const before = datapath.vifs.get(link.ifindex)?.metadataAddress;
+      return { link, before, address: addresses.assign(link.name, before) };
+    });
+    if (!known) saveAddresses();
+
+    for (const { link, before, address } of assigned) {
+      if (address === undefined) {
+        fail(link, "no metadata address is left; make agent.metadataAddresses larger");
+        continue;
+      }
+      try {
+        // Another address means that another interface had this ifindex: its flows are not ours.
+        if (before !== undefined && before !== address) datapath.removeVif(link.ifindex);
+        datapath.setVif(link.ifindex, { metadataAddress: address });
+        datapath.attach("vif", link.ifindex);
+      } catch (error) {
+        addresses.release(link.name);
+        forget(link.ifindex);
+        fail(link, messageOf(error));
+        continue;
+      }
+      failures.delete(link.ifindex);
+      vifs.set(link.ifindex, { name: link.name, metadataAddress: address });
+      log.info({ interface: link.name, ifindex: link.ifindex, metadataAddress: address }, "vif attached");
+    }
+  }
+
+  /** Takes an interface out of the datapath. Detached first, so that no frame finds the program but not the vif. */
+  function forget(ifindex: number): void {
+    try {
+      datapath.detach("vif", ifindex);
+      datapath.removeVif(ifindex);
+    } catch (error) {
+      log.error({ ifindex, reason: messageOf(error) }, "cannot take an interface out of the datapath");
+    }
+  }
+
+  function remove(ifindex: number): void {
+    failures.delete(ifindex);
+    const vif = vifs.get(ifindex);
+    if (vif === undefined) return;
+    vifs.delete(ifindex);
+    forget(ifindex);
+    addresses.release(vif.name);
+    log.info({ interface: vif.name, ifindex }, "vif detached");
+  }
+
+  function settle(ifindexes: Iterable<number>): void {
+    const additions: Link[] = [];
+    for (const ifindex of ifindexes) {
+      const link = links.get(ifindex);
+      if (link === undefined || !isWanted(link)) remove(ifindex);
+      else if (!vifs.has(ifindex)) additions.push(link);
+    }
+    add(additions);
+  }
+
+  return {
+    reset(present) {
+      links = new Map(present.map((link) => [link.ifindex, link]));
+      for (const { name } of vifs.values()) addresses.release(name);
+      vifs.clear();
+      failures.clear();
+      const wanted = present.filter(isWanted);
+      const wantedIndexes = new Set(wanted.map(({ ifindex }) => ifindex));
+      const inDatapath = new Set([
+        ...datapath.vifs.entries().map(([ifindex]) => ifindex),
+        ...datapath
+          .attachments()
+          .filter(({ program }) => program === "vif")
+          .map(({ ifindex }) => ifindex),
+      ]);
+      for (const ifindex of inDatapath) if (!wantedIndexes.has(ifindex)) forget(ifindex);
+      add(wanted);
+    },
+
+    handle(events) {
+      const touched = new Set<number>();
+      for (const event of events) {
+        if (event.kind === "link") {
+          const { link } = event;
+          // A rename is an interface that goes and another that comes.
+          if (links.get(link.ifindex)?.name !== link.name) remove(link.ifindex);
+          links.set(link.ifindex, link);
+          touched.add(link.ifindex);
+        } else if (event.kind === "link-gone") {
+          links.delete(event.ifindex);
+          remove(event.ifindex);
+        }
+      }
+      settle(touched);
+    },
+
+    setFabric(ifindexes) {
+      const changed = [...fabric, ...ifindexes].filter((i) => fabric.has(i) !== ifindexes.has(i));
+      fabric = ifindexes;
+      settle(new Set(changed));
+    },
+
+    list() {
+      const states: InterfaceState[] = [];
+      const names = new Set<string>();
+      for (const { ifindex, name, hardware } of links.values()) {
+        if (matchInterface(config, name) === undefined) continue;
+        names.add(name);
+        const vif = vifs.get(ifindex);
+        if (vif !== undefined) {
+          states.push({ name, state: "attached", ifindex, metadataAddress: vif.metadataAddress });
+        } else if (fabric.has(ifindex)) states.push({ name, state: "fabric", ifindex });
+        else {
+          const reason = hardware === ARPHRD_ETHER ? failures.get(ifindex) : "it is not Ethernet";
+          states.push({ name, state: "failed", ifindex, reason: reason ?? "not attached yet" });
+        }
+      }
+      for (const { name } of config.interfaces) {
+        if (!isPattern(name) && !names.has(name)) states.push({ name, state: "waiting" });
+      }
+      return states.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
+    },
+  };
+}

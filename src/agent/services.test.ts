@@ -1,0 +1,201 @@
+import { pino } from "pino";
+import { describe, expect, it } from "vitest";
+import { parseConfig } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import type { Route } from "../linux/rtnetlink.ts";
+import { resolveBackend } from "./backends.ts";
+import { fakeDatapath, fakeLink, fakeNetwork } from "./fakes.ts";
+import { createServices } from "./services.ts";
+
+const links = [
+  fakeLink(1, "lo", { hardware: 772 }),
+  fakeLink(2, "eth0"),
+  fakeLink(3, "eth1"),
+  fakeLink(4, "wg0", { hardware: 65534 }),
+  fakeLink(10, "onlink0"),
+];
+const own = new Set([10, 11]);
+
+describe("resolveBackend", () => {
+  const resolve = (route: Partial<Route> | undefined, sourceAddress?: string) =>
+    resolveBackend(
+      { address: "192.0.2.1", port: 53 },
+      fakeNetwork(links, route === undefined ? {} : { "192.0.2.1": route }),
+      { own, sourceAddress },
+    );
+
+  it("tells backends on this host from those behind the fabric", () => {
+    expect(resolve({ type: "local", ifindex: 1 })).toEqual({
+      inUse: true,
+      entry: { kind: "host-local", address: "192.0.2.1", port: 53 },
+    });
+    expect(resolve({ ifindex: 2 })).toEqual({
+      inUse: true,
+      entry: { kind: "fabric", address: "192.0.2.1", port: 53, source: "192.0.2.10", ifindex: 2 },
+      interface: "eth0",
+    });
+    expect(resolve({ ifindex: 2 }, "192.0.2.77")).toMatchObject({ entry: { source: "192.0.2.77" } });
+  });
+
+  it.each<[string, Partial<Route> | undefined]>([
+    ["no route to it", undefined],
+    ["its route is of type broadcast", { type: "broadcast", ifindex: 2 }],
+    ["its route leads to an interface that is gone", { ifindex: 99 }],
+    ["its route leads through onlink's own device onlink0", { ifindex: 10 }],
+    ["its route leads through wg0, which is not Ethernet", { ifindex: 4 }],
+    ["this host has no address towards it (eth0)", { ifindex: 2, source: undefined }],
+  ])("says why a backend is out of use: %s", (reason, route) => {
+    expect(resolve(route)).toEqual({ inUse: false, reason });
+  });
+});
+
+function configOf(fabric: string): Config {
+  const result = parseConfig(
+    `
+services:
+  - { name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:8080"] }
+  - name: dns
+    address: 169.254.169.253
+    port: 53
+    protocol: [udp, tcp]
+    backends: ["192.0.2.1:53", "198.51.100.1:53"]
+interfaces: [{ name: "tap*" }]
+${fabric}`,
+    "test.yaml",
+  );
+  if (!result.ok) throw new Error(result.errors[0]?.message);
+  return result.config;
+}
+
+function setUp(routes: Record<string, Partial<Route>>, fabric = "") {
+  const fake = fakeDatapath();
+  const services = createServices({
+    config: configOf(fabric),
+    network: fakeNetwork(links, routes),
+    datapath: fake.datapath,
+    own,
+    onFabric: (ifindexes) => fake.writes.push(`fabric is ${[...ifindexes]}`),
+    log: pino({ enabled: false }),
+  });
+  return { ...fake, services };
+}
+
+const loopback: Partial<Route> = { type: "local", ifindex: 1 };
+/** What is written while nothing changes. */
+const quiet = (ifindexes: string) => [`fabric is ${ifindexes}`, `fabric is ${ifindexes}`];
+
+describe("services", () => {
+  it("attaches the fabric program before the first guest is sent that way; then has nothing to write", () => {
+    const { services, takeWrites, datapath } = setUp({
+      "127.0.0.1": loopback,
+      "192.0.2.1": { ifindex: 2 },
+    });
+    services.reconcile();
+    const writes = takeWrites();
+    expect(writes.slice(0, 2)).toEqual(["fabric is 2", "attach fabric 2"]);
+    expect(datapath.services.entries()).toEqual([
+      [
+        { address: "169.254.169.254", port: 80, protocol: "tcp" },
+        { id: 1, backends: 1, responseHopLimit: 64 },
+      ],
+      [
+        { address: "169.254.169.253", port: 53, protocol: "udp" },
+        { id: 2, backends: 1, responseHopLimit: 64 },
+      ],
+      [
+        { address: "169.254.169.253", port: 53, protocol: "tcp" },
+        { id: 3, backends: 1, responseHopLimit: 64 },
+      ],
+    ]);
+    expect(datapath.serviceAddresses.get("169.254.169.253")).toEqual({ services: 2 });
+    expect(services.list()[1]?.backends[1]?.resolved).toEqual({ inUse: false, reason: "no route to it" });
+
+    services.reconcile();
+    expect(takeWrites()).toEqual(quiet("2"));
+  });
+
+  it("follows a route to another interface: the new one is attached first, the old one detached last", () => {
+    const routes: Record<string, Partial<Route>> = { "192.0.2.1": { ifindex: 2 } };
+    const { services, takeWrites } = setUp(routes);
+    services.reconcile();
+    takeWrites();
+    routes["192.0.2.1"] = { ifindex: 3 };
+    services.reconcile();
+    const entry = '{"kind":"fabric","address":"192.0.2.1","port":53,"source":"192.0.2.10","ifindex":3}';
+    expect(takeWrites()).toEqual([
+      "fabric is 2,3",
+      "attach fabric 3",
+      `set backend {"service":2,"slot":0} ${entry}`,
+      `set backend {"service":3,"slot":0} ${entry}`,
+      "detach fabric 2",
+      "fabric is 3",
+    ]);
+  });
+
+  it("keeps the service and says why while no backend is in use", () => {
+    const routes: Record<string, Partial<Route>> = { "127.0.0.1": loopback, "192.0.2.1": { ifindex: 2 } };
+    const { services, takeWrites, datapath } = setUp(routes);
+    services.reconcile();
+    takeWrites();
+    delete routes["192.0.2.1"];
+    services.reconcile();
+    expect(datapath.services.entries().map(([, { backends }]) => backends)).toEqual([1, 0, 0]);
+    expect(takeWrites()).toContain("detach fabric 2");
+    expect(services.fabric()).toEqual([]);
+  });
+
+  it("sends no guest through an interface that could not be attached, and tries again", () => {
+    const { services, broken, datapath } = setUp({ "192.0.2.1": { ifindex: 2 } });
+    broken.set(2, "no room");
+    services.reconcile();
+    expect(services.fabric()).toEqual([{ name: "eth0", state: "failed", ifindex: 2, reason: "no room" }]);
+    expect(services.list()[1]?.backends[0]?.resolved).toEqual({ inUse: false, reason: "eth0: no room" });
+    expect(datapath.backends.entries()).toEqual([]);
+    broken.clear();
+    services.reconcile();
+    expect(services.fabric()).toEqual([{ name: "eth0", state: "attached", ifindex: 2 }]);
+    expect(datapath.backends.entries().length).toBe(2);
+  });
+
+  it("attaches the interfaces that the configuration names, besides those that lead to backends", () => {
+    const { services, attached, datapath } = setUp(
+      { "192.0.2.1": { ifindex: 2 } },
+      "fabric: { interfaces: [eth1, eth7, wg0], sourceAddress: 192.0.2.99 }",
+    );
+    services.reconcile();
+    expect(services.fabric()).toEqual([
+      { name: "eth1", state: "attached", ifindex: 3 },
+      { name: "eth7", state: "waiting" },
+      { name: "wg0", state: "failed", ifindex: 4, reason: "it is not Ethernet" },
+      { name: "eth0", state: "attached", ifindex: 2 },
+    ]);
+    expect(attached.map(({ ifindex }) => ifindex).sort()).toEqual([2, 3]);
+    expect(datapath.backends.get({ service: 2, slot: 0 })).toMatchObject({ source: "192.0.2.99" });
+  });
+
+  it("renews attachments that an earlier agent left, and removes those that are not needed", () => {
+    const { services, takeWrites, attached } = setUp({ "192.0.2.1": { ifindex: 2 } });
+    attached.push(
+      { program: "fabric", ifindex: 2, how: "tcx" },
+      { program: "fabric", ifindex: 9, how: "tcx" },
+      { program: "vif", ifindex: 20, how: "tcx" },
+    );
+    services.reconcile();
+    const writes = takeWrites();
+    expect(writes).toContain("attach fabric 2");
+    expect(writes.filter((write) => write.startsWith("detach"))).toEqual(["detach fabric 9"]);
+    services.forgetAttachments();
+    services.reconcile();
+    expect(takeWrites()).toContain("attach fabric 2");
+  });
+
+  it("ends the flows of a service that is no longer configured", () => {
+    const { services, takeWrites, datapath } = setUp({});
+    const key = { address: "169.254.169.250", port: 1, protocol: "tcp" } as const;
+    datapath.services.set(key, { id: 7, backends: 0, responseHopLimit: 64 });
+    takeWrites();
+    services.reconcile();
+    expect(takeWrites()).toContain("end flows of service 7");
+    expect(datapath.services.get(key)).toBeUndefined();
+  });
+});

@@ -1,0 +1,168 @@
+import type { Logger } from "pino";
+import type { Config, Service } from "../config/schema.ts";
+import type { Datapath } from "../datapath/types.ts";
+import type { Rtnetlink } from "../linux/rtnetlink.ts";
+import { ARPHRD_ETHER, type ResolvedBackend, type ResolveOptions, resolveBackend } from "./backends.ts";
+import { messageOf } from "./errors.ts";
+import { apply, type DesiredService, plan, readServiceMaps } from "./plan.ts";
+
+/** A service of the configuration with the way to each of its backends. */
+export interface ResolvedService {
+  service: Service;
+  backends: Array<{ address: string; port: number; resolved: ResolvedBackend }>;
+}
+
+/** How a fabric interface stands. `waiting`: named in the configuration and not there. */
+export type FabricState =
+  | { name: string; state: "attached"; ifindex: number }
+  | { name: string; state: "failed"; ifindex: number; reason: string }
+  | { name: string; state: "waiting" };
+
+/** Keeps the datapath's services, backends and fabric attachments in step with the configuration and the host's routes. */
+export interface Services {
+  /** Finds the way to every backend anew and writes what differs. Throws when netlink or the datapath fails. */
+  reconcile(): void;
+  /** Forgets which attachments were made, so that the next `reconcile` makes sure of each of them. */
+  forgetAttachments(): void;
+  list(): ResolvedService[];
+  fabric(): FabricState[];
+}
+
+/** What `createServices` works on. */
+export interface ServicesOptions {
+  config: Pick<Config, "services" | "fabric">;
+  network: Pick<Rtnetlink, "routeTo" | "link">;
+  datapath: Datapath;
+  /** ifindexes of onlink's own device and its peer. */
+  own: ReadonlySet<number>;
+  /** Told before an interface gets the fabric program and after it lost it: no interface is both vif and fabric. */
+  onFabric: (ifindexes: ReadonlySet<number>) => void;
+  log: Logger;
+}
+
+/** Finds the way to the backends of all services; each address is looked up once. */
+export function resolveServices(
+  services: readonly Service[],
+  network: Pick<Rtnetlink, "routeTo" | "link">,
+  options: ResolveOptions,
+): ResolvedService[] {
+  const known = new Map<string, ResolvedBackend>();
+  return services.map((service) => ({
+    service,
+    backends: service.backends.map(({ address, port }) => {
+      const text = `${address}:${port}`;
+      const resolved = known.get(text) ?? resolveBackend({ address, port }, network, options);
+      known.set(text, resolved);
+      return { address, port, resolved };
+    }),
+  }));
+}
+
+/** What the datapath should hold: a service for each protocol, with the backends that are in use. */
+export function desiredServices(services: readonly ResolvedService[]): DesiredService[] {
+  return services.flatMap(({ service, backends }) =>
+    service.protocol.map((protocol) => ({
+      key: { address: service.address, port: service.port, protocol },
+      responseHopLimit: service.responseHopLimit,
+      backends: backends.flatMap(({ resolved }) => (resolved.inUse ? [resolved.entry] : [])),
+    })),
+  );
+}
+
+/** See `Services`. */
+export function createServices(options: ServicesOptions): Services {
+  const { config, network, datapath, own, onFabric, log } = options;
+  const sourceAddress = config.fabric.sourceAddress === "auto" ? undefined : config.fabric.sourceAddress;
+  let services: ResolvedService[] = [];
+  let fabric: FabricState[] = [];
+  let attached = new Set<number>();
+
+  /** The interfaces that lead to backends, and those that the configuration names. */
+  function wantedFabric(): FabricState[] {
+    const wanted = new Map<string, FabricState>();
+    for (const name of config.fabric.interfaces === "auto" ? [] : config.fabric.interfaces) {
+      const link = network.link(name);
+      if (link === undefined) wanted.set(name, { name, state: "waiting" });
+      else if (link.hardware !== ARPHRD_ETHER) {
+        wanted.set(name, { name, state: "failed", ifindex: link.ifindex, reason: "it is not Ethernet" });
+      } else wanted.set(name, { name, state: "attached", ifindex: link.ifindex });
+    }
+    for (const { resolved } of services.flatMap(({ backends }) => backends)) {
+      if (!resolved.inUse || resolved.entry.kind !== "fabric") continue;
+      const name = resolved.interface ?? "";
+      wanted.set(name, { name, state: "attached", ifindex: resolved.entry.ifindex });
+    }
+    return [...wanted.values()];
+  }
+
+  function attach(state: FabricState): FabricState {
+    if (state.state !== "attached" || attached.has(state.ifindex)) return state;
+    try {
+      datapath.attach("fabric", state.ifindex);
+      log.info({ interface: state.name, ifindex: state.ifindex }, "fabric interface attached");
+      return state;
+    } catch (error) {
+      const reason = messageOf(error);
+      log.error({ interface: state.name, ifindex: state.ifindex, reason }, "fabric interface failed");
+      return { ...state, state: "failed", reason };
+    }
+  }
+
+  /** A backend behind an interface without our program would answer into nowhere. */
+  function withoutFailed(resolved: ResolvedBackend, failed: ReadonlyMap<number, string>): ResolvedBackend {
+    if (!resolved.inUse || resolved.entry.kind !== "fabric") return resolved;
+    const reason = failed.get(resolved.entry.ifindex);
+    return reason === undefined ? resolved : { inUse: false, reason: `${resolved.interface}: ${reason}` };
+  }
+
+  return {
+    reconcile() {
+      const before = services;
+      services = resolveServices(config.services, network, { own, sourceAddress });
+      const wanted = wantedFabric();
+      const wantedIndexes = new Set(wanted.flatMap((s) => (s.state === "attached" ? [s.ifindex] : [])));
+      const attachedBefore = datapath
+        .attachments()
+        .filter(({ program }) => program === "fabric")
+        .map(({ ifindex }) => ifindex);
+
+      onFabric(new Set([...attachedBefore, ...wantedIndexes]));
+      fabric = wanted.map(attach);
+      attached = new Set(fabric.flatMap((s) => (s.state === "attached" ? [s.ifindex] : [])));
+      const failed = new Map(fabric.flatMap((s) => (s.state === "failed" ? [[s.ifindex, s.reason]] : [])));
+      services = services.map(({ service, backends }) => ({
+        service,
+        backends: backends.map((b) => ({ ...b, resolved: withoutFailed(b.resolved, failed) })),
+      }));
+
+      for (const operation of plan(desiredServices(services), readServiceMaps(datapath))) {
+        apply(datapath, operation);
+      }
+      for (const ifindex of attachedBefore) {
+        if (wantedIndexes.has(ifindex)) continue;
+        datapath.detach("fabric", ifindex);
+        log.info({ ifindex }, "fabric interface detached");
+      }
+      onFabric(wantedIndexes);
+      logBackends(before, services, log);
+    },
+    forgetAttachments() {
+      attached = new Set();
+    },
+    list: () => services,
+    fabric: () => fabric,
+  };
+}
+
+/** Logs the backends whose state is not what it was. */
+function logBackends(before: readonly ResolvedService[], now: readonly ResolvedService[], log: Logger): void {
+  for (const [s, { service, backends }] of now.entries()) {
+    for (const [b, { address, port, resolved }] of backends.entries()) {
+      const old = before[s]?.backends[b]?.resolved;
+      if (JSON.stringify(old) === JSON.stringify(resolved)) continue;
+      const about = { service: service.name, backend: `${address}:${port}` };
+      if (!resolved.inUse) log.warn({ ...about, reason: resolved.reason }, "backend out of use");
+      else log.info({ ...about, kind: resolved.entry.kind, interface: resolved.interface }, "backend in use");
+    }
+  }
+}
