@@ -1,0 +1,18 @@
+/** What the exit status of every command means. */
+export const EXIT = {
+  ok: 0,
+  /** It could not be done, or a check failed; the reason is on standard error. */
+  failed: 1,
+  /** The command line or the configuration is wrong; nothing was touched. */
+  badInput: 2,
+  /** No agent answers. */
+  noAgent: 3,
+} as const;
+
+/** For the help of each command. */
+export const EXIT_HELP = `
+Exit status:
+  0  done
+  1  could not be done, or a check failed
+  2  the command line or the configuration is wrong; nothing was touched
+  3  no agent answers (status)`;

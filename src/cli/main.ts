@@ -1,0 +1,83 @@
+import { Command, CommanderError } from "commander";
+import { CommandError, DEFAULT_CONFIG } from "./config.ts";
+import { EXIT, EXIT_HELP } from "./exit-codes.ts";
+import { version } from "./version.ts";
+
+/**
+ * The command line. Each command's module is loaded when it runs, so that help is quick and needs neither root nor libbpf;
+ * it takes its options and gives the exit status.
+ */
+function onlink(setExitCode: (code: number) => void): Command {
+  const program = new Command("onlink")
+    .description("Link-local services (metadata, DNS, NTP, ...) for every VM and container on this host")
+    .version(version())
+    .option("-v, --verbose", "on errors, show where they come from (also: ONLINK_DEBUG=1)")
+    .exitOverride()
+    .showHelpAfterError("(onlink --help tells more)");
+
+  /** Adds a command with its examples and the meaning of its exit status. */
+  function command(name: string, description: string, examples: readonly string[]): Command {
+    const lines = examples.map((example) => `  ${example}`).join("\n");
+    return program
+      .command(name)
+      .description(description)
+      .addHelpText("after", `\nExamples:\n${lines}\n${EXIT_HELP}`);
+  }
+
+  command("run", 'run the agent in the foreground; it logs "ready" when services answer', [
+    "onlink run",
+    "onlink run --config ./onlink.yaml",
+  ])
+    .option("--config <file>", "the configuration", DEFAULT_CONFIG)
+    .action(async (options) => setExitCode(await (await import("./run.ts")).run(options)));
+
+  command("check", "is the configuration right, and can this host run it?", [
+    "onlink check",
+    "onlink check --config ./onlink.yaml --json",
+  ])
+    .option("--config <file>", "the configuration", DEFAULT_CONFIG)
+    .option("--json", "for programs")
+    .action(async (options) => setExitCode(await (await import("./check.ts")).check(options)));
+
+  command("status", "services, backends, interfaces and counters of the running agent", [
+    "onlink status",
+    "onlink status --json",
+    "onlink status --socket /run/onlink/onlink.sock",
+  ])
+    .option("--config <file>", "find the agent's socket in this configuration")
+    .option("--socket <path>", "the agent's socket")
+    .option("--json", "for programs")
+    .action(async (options) => setExitCode(await (await import("./status.ts")).status(options)));
+
+  command("down", "take away everything that onlink made on this host; the agent must be stopped", [
+    "onlink down",
+    "onlink down --runtime-dir /run/onlink",
+  ])
+    .option("--config <file>", "find the runtime directory in this configuration")
+    .option("--runtime-dir <dir>", "the agent's runtime directory")
+    .action(async (options) => setExitCode(await (await import("./down.ts")).down(options)));
+
+  return program;
+}
+
+/** Runs one command line (without node and script) and returns the exit status. */
+export async function main(args: readonly string[]): Promise<number> {
+  let exitCode: number = EXIT.ok;
+  const program = onlink((code) => {
+    exitCode = code;
+  });
+  try {
+    await program.parseAsync(args, { from: "user" });
+    return exitCode;
+  } catch (error) {
+    // Help and version end this way too, with 0; commander has printed what there is to say.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.badInput;
+    const wantsStack = program.opts().verbose || (process.env.ONLINK_DEBUG ?? "") !== "";
+    const { message, stack } = error instanceof Error ? error : new Error(String(error));
+    const exit = error instanceof CommandError ? error.exitCode : EXIT.failed;
+    // Errors of the configuration come many at once, each with its place; the others are sentences.
+    console.error(exit === EXIT.badInput ? message : `onlink: ${message}`);
+    if (wantsStack) console.error(stack);
+    return exit;
+  }
+}

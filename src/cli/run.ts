@@ -1,0 +1,77 @@
+import { resolve } from "node:path";
+import { pino } from "pino";
+import { startAgent } from "../agent/agent.ts";
+import { messageOf } from "../agent/errors.ts";
+import { checkCapabilities } from "../agent/host-checks.ts";
+import { serveApi } from "../api/server.ts";
+import { CommandError, readConfig } from "./config.ts";
+import { EXIT } from "./exit-codes.ts";
+import { version } from "./version.ts";
+
+/** `onlink run`: the agent in the foreground, until SIGTERM or SIGINT. Logs are JSON lines on standard output. */
+export async function run(options: { config: string }): Promise<number> {
+  const started = performance.now();
+  const config = readConfig(options.config);
+  const capabilities = checkCapabilities();
+  if (!capabilities.ok) {
+    throw new CommandError(`capabilities ${capabilities.detail}; ${capabilities.mend}`, EXIT.failed);
+  }
+  // Everything that the agent makes is its own user's alone.
+  process.umask(0o077);
+  const log = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime });
+
+  const end = endOfRun();
+  const agent = startAgent({
+    config,
+    configFile: resolve(options.config),
+    version: version(),
+    log,
+    onFailure: end.fail,
+  });
+  try {
+    const api = await serveApi({ socket: config.api.socket, status: agent.status });
+    try {
+      const { services, interfaces, fabric } = agent.status();
+      log.info(
+        {
+          services: services.length,
+          backends: services.flatMap(({ backends }) => backends).length,
+          interfaces: interfaces.filter(({ state }) => state === "attached").length,
+          fabric: fabric.filter(({ state }) => state === "attached").length,
+          socket: config.api.socket,
+          ms: Math.round(performance.now() - started),
+        },
+        "ready",
+      );
+      const signal = await end.reached;
+      log.info({ signal }, "stopping; the datapath stays in place");
+    } finally {
+      await api.close();
+    }
+  } finally {
+    await agent.stop();
+  }
+  return EXIT.ok;
+}
+
+/** Settles when the agent is to stop: with a signal's name, or with an error. */
+function endOfRun(): { reached: Promise<NodeJS.Signals>; fail: (error: Error) => void } {
+  const { promise, resolve, reject } = promiseWithResolvers<NodeJS.Signals>();
+  // The error is met where the promise is awaited, which may be later than it happens.
+  promise.catch(() => {});
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, resolve);
+  return {
+    reached: promise,
+    fail: (error) => reject(new Error(`cannot follow the host's network: ${messageOf(error)}`)),
+  };
+}
+
+function promiseWithResolvers<T>() {
+  let resolve!: (value: T) => void;
+  let reject!: (error: Error) => void;
+  const promise = new Promise<T>((res, rej) => {
+    resolve = res;
+    reject = rej;
+  });
+  return { promise, resolve, reject };
+}

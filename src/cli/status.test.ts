@@ -1,0 +1,79 @@
+import { expect, it } from "vitest";
+import type { StatusBody } from "../api/status.ts";
+import { formatStatus } from "./status.ts";
+
+const body = {
+  version: "1.2.3",
+  pid: 42,
+  since: "2026-01-02T03:04:05.000Z",
+  configFile: "/etc/onlink/onlink.yaml",
+  attach: "tcx",
+  device: { name: "onlink0", address: "169.254.64.1" },
+  services: [
+    {
+      name: "dns",
+      address: "169.254.169.253",
+      port: 53,
+      protocols: ["udp", "tcp"],
+      backends: [
+        {
+          address: "192.0.2.1",
+          port: 53,
+          state: "in use",
+          kind: "fabric",
+          interface: "eth0",
+          source: "192.0.2.9",
+        },
+        { address: "127.0.0.1", port: 53, state: "in use", kind: "host-local" },
+        { address: "198.51.100.1", port: 53, state: "out of use", reason: "no route to it" },
+      ],
+    },
+  ],
+  interfaces: [
+    { name: "tap0", state: "attached", ifindex: 5, metadataAddress: "169.254.64.2", flows: 3 },
+    { name: "tap1", state: "failed", ifindex: 6, reason: "it is not Ethernet" },
+    { name: "veth-web", state: "waiting" },
+  ],
+  fabric: [
+    { name: "eth0", state: "attached", ifindex: 2 },
+    { name: "eth7", state: "waiting" },
+  ],
+  flows: { now: 3, limit: 16384, limitPerInterface: 1024 },
+  counters: {
+    forwarded: { frames: 7, bytes: "9007199254740993" },
+    limit: { frames: 0, bytes: 0 },
+    returned: { frames: "9007199254740993", bytes: 1 },
+  },
+} as Partial<StatusBody> as StatusBody;
+
+it("shows the status in aligned tables, counters without zeros", () => {
+  expect(formatStatus(body)).toBe(`\
+agent 1.2.3, pid 42, since 2026-01-02T03:04:05.000Z, /etc/onlink/onlink.yaml
+device onlink0 169.254.64.1, programs attached by tcx
+flows 3 of at most 16384, 1024 per interface
+
+SERVICE  ADDRESS          PORT  PROTOCOL  BACKEND          STATE
+dns      169.254.169.253  53    udp,tcp   192.0.2.1:53     in use, fabric by eth0 from 192.0.2.9
+                                          127.0.0.1:53     in use, host-local
+                                          198.51.100.1:53  out of use: no route to it
+
+INTERFACE  STATE                       METADATA ADDRESS  FLOWS
+tap0       attached                    169.254.64.2      3
+tap1       failed: it is not Ethernet  -                 -
+veth-web   waiting                     -                 -
+
+FABRIC  STATE
+eth0    attached
+eth7    waiting
+
+FRAMES            BYTES             VERDICT
+7                 9007199254740993  forwarded
+9007199254740993  1                 returned
+`);
+});
+
+it("says so when there is nothing to count, and leaves out what there is none of", () => {
+  const text = formatStatus({ ...body, fabric: [], counters: {} as StatusBody["counters"] });
+  expect(text).toContain("no frames counted yet\n");
+  expect(text).not.toContain("FABRIC");
+});
