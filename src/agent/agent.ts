@@ -84,7 +84,6 @@ export function startAgent(options: AgentOptions): Agent {
   try {
     const lock = lockRuntimeDir(config.agent.runtimeDir);
     cleanUp.push(() => lock.release());
-    makePrivateDir(config.agent.stateDir);
     const network = openRtnetlink();
     cleanUp.push(() => network.close());
     const device = prepareHost(options, network);
@@ -126,6 +125,7 @@ function prepareHost({ config, configFile, log }: AgentOptions, network: Rtnetli
   };
   writeRecord(runtimeDir, record);
 
+  makePrivateDir(stateDir);
   ensureBpffs(runtimeDir);
   const list = formatPortRanges(ports.list);
   if (list.trim() !== reserved) writeSysctl(RESERVED_PORTS, list);
@@ -206,8 +206,8 @@ function follow(
         return;
       }
       interfaces.handle(events);
-      // The kernel drops the IPv4 routes of a link that goes down without a message about them: look after links too.
-      if (events.length > 0) reconcileSoon();
+      // Whatever the events are: a link that goes down takes its IPv4 routes along, and the kernel says nothing of them.
+      reconcileSoon();
     });
   }
 

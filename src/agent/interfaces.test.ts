@@ -166,10 +166,10 @@ describe("interfaces", () => {
     const { interfaces, vifs } = setUp(saved);
     interfaces.reset([
       fakeLink(20, "tapnew"),
-      ...saved.slice(1).map(({ name }, i) => fakeLink(30 + i, name)),
+      ...saved.slice(0, 12).map(({ name }, i) => fakeLink(30 + i, name)),
     ]);
-    expect(vifs.get(20)).toEqual({ metadataAddress: "169.254.64.2" });
-    expect(vifs.get(30)).toEqual({ metadataAddress: "169.254.64.3" });
+    expect(vifs.get(20)).toEqual({ metadataAddress: "169.254.64.14" });
+    expect(vifs.get(30)).toEqual({ metadataAddress: "169.254.64.2" });
     interfaces.handle([linkEvent(fakeLink(21, "tapmore"))]);
     expect(interfaces.list()).toContainEqual({
       name: "tapmore",
@@ -177,6 +177,13 @@ describe("interfaces", () => {
       ifindex: 21,
       reason: "no metadata address is left; make agent.metadataAddresses larger",
     });
+  });
+
+  it("finds out from the complete list which names are gone, and may give their addresses away", () => {
+    const { interfaces, vifs } = setUp();
+    interfaces.reset(Array.from({ length: 13 }, (_, i) => fakeLink(30 + i, `tap${i}`)));
+    interfaces.reset([fakeLink(20, "tapnew")]);
+    expect([...vifs]).toEqual([[20, { metadataAddress: "169.254.64.2" }]]);
   });
 
   it("ends with the same vifs whatever order of events led there", () => {

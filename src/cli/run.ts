@@ -18,7 +18,11 @@ export async function run(options: { config: string }): Promise<number> {
   }
   // Everything that the agent makes is its own user's alone.
   process.umask(0o077);
-  const log = pino({ base: null, timestamp: pino.stdTimeFunctions.isoTime });
+  // Written at once, so that a log says what was done up to a sudden end.
+  const log = pino(
+    { base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination({ dest: 1, sync: true }),
+  );
 
   const end = endOfRun();
   const agent = startAgent({
