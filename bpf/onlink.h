@@ -48,6 +48,7 @@ struct settings {
 	__u32 timeout_tcp_closing;
 	__u32 timeout_udp;
 	__u32 timeout_udp_answered;
+	__u32 hash_seed;              /* random, so that guests cannot choose the shard of their flows */
 };
 
 /* Map service_addresses: key struct ip_address. An entry says that the address is ours. */
@@ -110,7 +111,7 @@ struct vif_counters {
 	struct counter reasons[REASON_COUNT];
 };
 
-/* Map flows: a flow as the guest sees it. The vif is part of it, so guests with the same address never mix. */
+/* Keys of the maps inside flows: a flow as the guest sees it. The vif is part of it, so guests with the same address never mix. */
 struct flow_key {
 	struct ip_address guest;
 	struct ip_address service;
@@ -143,8 +144,8 @@ struct reverse_key {
 	__u8 pad[2];
 };
 
+/* Values of the maps inside flows. */
 struct flow {
-	struct bpf_timer timer;
 	__u64 last_seen;              /* ns, CLOCK_MONOTONIC (bpf_ktime_get_ns) */
 	__u64 opened;                 /* the same clock */
 	__u64 frames_out;             /* guest to backend */
@@ -163,6 +164,16 @@ struct flow {
 	__u8 state;                   /* enum flow_state */
 	__u8 fins;                    /* FLOW_FIN_* */
 	__u8 response_hop_limit;
+	__u32 pad;
+};
+
+/* Map flows is an array of that many hash maps; which one holds a flow is up to the datapath (flow.h). */
+#define FLOW_SHARDS 32
+
+/* The one entry of map sweeper. */
+struct sweeper {
+	struct bpf_timer timer;
+	__u32 shard;                  /* swept next */
 	__u32 pad;
 };
 

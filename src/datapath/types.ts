@@ -50,7 +50,7 @@ export interface ServiceKey {
 
 /** `struct service`. */
 export interface ServiceEntry {
-  /** First half of the backend's key. */
+  /** First half of the backend's key; from 1 up, so that 0 can stand for none. */
   id: number;
   /** Slots `0 .. backends - 1` take new flows. */
   backends: number;
@@ -119,7 +119,7 @@ export interface FlowKey {
   protocol: Protocol;
 }
 
-/** `struct flow`, without its timer. */
+/** `struct flow`. */
 export interface Flow {
   /** CLOCK_MONOTONIC, ns. */
   lastSeen: bigint;
@@ -137,9 +137,12 @@ export interface Flow {
   /** Fabric: the egress interface; host-local: 0. */
   ifindex: number;
   /** Service id. */
-  serviceId: number;
+  service: number;
   guestMac: string;
+  /** The MAC that the guest addressed; replies come from it. */
+  serviceMac: string;
   state: "opening" | "established" | "closing";
+  responseHopLimit: number;
 }
 
 /** A kernel map with typed keys and values. Every call is a system call; errors throw `DatapathError`. */
@@ -160,6 +163,13 @@ export interface Attachment {
   how: AttachKind;
 }
 
+/** What `Datapath.run` gives back. */
+export interface RunResult {
+  verdict: number;
+  /** The frame afterwards. */
+  frame: Uint8Array;
+}
+
 /** The loaded datapath. */
 export interface Datapath {
   /** How new attachments are made. */
@@ -171,7 +181,8 @@ export interface Datapath {
   readonly backends: DatapathMap<BackendKey, BackendEntry>;
   /** Reading only; `setVif` and `removeVif` write it together with the vif's state and counters. */
   readonly vifs: Pick<DatapathMap<number, Vif>, "get" | "entries">;
-  readonly flows: Pick<DatapathMap<FlowKey, Flow>, "get" | "entries">;
+  /** A snapshot of the flows, as good as the kernel gives one. */
+  flows(): Array<[FlowKey, Flow]>;
   /** Undefined before the first `setSettings` of a new datapath. */
   settings(): Settings | undefined;
   setSettings(settings: Settings): void;
@@ -179,8 +190,8 @@ export interface Datapath {
   setVif(ifindex: number, vif: Vif): void;
   /** Forgets a vif, its state, its counters and its flows. */
   removeVif(ifindex: number): void;
-  /** Ends the flows that match; returns how many. */
-  removeFlows(match: (key: FlowKey, flow: Flow) => boolean): number;
+  /** Ends the flows of a vif, of a service (by id), or of both together; returns how many. Clients are not told. */
+  endFlows(of: { vif?: number; service?: number }): number;
   /** Attaches, or, where the program is there already (an adopted link), renews it in place without a gap. */
   attach(program: ProgramName, ifindex: number): void;
   /** Detaches; also clears what is left of an interface that is gone. Nothing to do is no error. */
@@ -192,6 +203,11 @@ export interface Datapath {
   vifCounters(ifindex: number): Counters | undefined;
   /** How many flows there are now: on the system, or on one vif. */
   flowCount(ifindex?: number): number;
+  /**
+   * Runs a program on one frame (BPF_PROG_TEST_RUN): the verdict is a TC_ACT_* number, nothing is sent. The frame is taken to
+   * come from the interface `ifindex`, which must be there; default 1, the loopback interface.
+   */
+  run(program: ProgramName, frame: Uint8Array, ifindex?: number): RunResult;
   /** Closes this process's handles; the pinned datapath goes on working. */
   close(): void;
 }

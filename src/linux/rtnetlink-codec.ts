@@ -30,6 +30,7 @@ export const RTM = {
   GETROUTE: 26,
   NEWRULE: 32,
   DELRULE: 33,
+  GETTFILTER: 46,
 } as const;
 
 const AF_UNSPEC = 0;
@@ -305,4 +306,15 @@ function number(value: Buffer | undefined): number | undefined {
 
 function ipv4Text(bytes: Buffer | undefined): string | undefined {
   return bytes?.length === 4 ? ipv4FromBytes(bytes) : undefined;
+}
+
+/** Sides of a clsact qdisc: TC_H_CLSACT with TC_H_MIN_INGRESS or TC_H_MIN_EGRESS (linux/pkt_sched.h). */
+const CLSACT_SIDES = { ingress: 0xfffffff2, egress: 0xfffffff3 } as const;
+
+/** Body of a RTM_GETTFILTER (struct tcmsg) for the filters on one side of an interface's clsact qdisc. */
+export function encodeFilterQuery(ifindex: number, side: keyof typeof CLSACT_SIDES): Buffer {
+  const header = Buffer.alloc(20);
+  writeU32(header, ifindex, 4);
+  writeU32(header, CLSACT_SIDES[side], 12);
+  return header;
 }

@@ -7,11 +7,16 @@ import { SystemError } from "./libc.ts";
 import { inNetworkNamespace, makeNetworkNamespace } from "./namespace.ts";
 import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "./rtnetlink.ts";
 
+/** A filter that matches nothing: one instruction of classic BPF, `ret 0`. */
+const CLASSIC_FILTER = ["bpf", "bytecode", "1,6 0 0 0,", "flowid", "1:1"];
+
 let namespace: number;
 let network: Rtnetlink;
 
 const ip = (...args: string[]) =>
   inNetworkNamespace(namespace, () => execFileSync("ip", args, { encoding: "utf8", stdio: "pipe" }));
+const tc = (...args: string[]) =>
+  inNetworkNamespace(namespace, () => execFileSync("tc", args, { encoding: "utf8", stdio: "pipe" }));
 const ipJson = (...args: string[]) => JSON.parse(ip("-j", "-d", ...args));
 /** Many commands of `ip` at once. */
 const ipBatch = (commands: string[]) =>
@@ -175,6 +180,23 @@ describe("routeTo", () => {
   it.each(["192.0.2.1", "10.2.0.1", "10.3.0.1", "10.4.0.1", "10.5.0.1"])("has none to %s", (destination) => {
     expect(() => ip("route", "get", destination)).toThrow();
     expect(network.routeTo(destination)).toBeUndefined();
+  });
+});
+
+describe("hasFilters", () => {
+  it("sees filters on either side of the clsact qdisc, and none where there is no qdisc or no interface", () => {
+    ip("link", "add", "eth0", "type", "veth", "peer", "name", "wire");
+    const { ifindex } = network.link("eth0")!;
+    expect(network.hasFilters(ifindex)).toBe(false);
+    tc("qdisc", "add", "dev", "eth0", "clsact");
+    expect(network.hasFilters(ifindex)).toBe(false);
+    for (const side of ["ingress", "egress"]) {
+      tc("filter", "add", "dev", "eth0", side, ...CLASSIC_FILTER);
+      expect(network.hasFilters(ifindex), side).toBe(true);
+      tc("filter", "del", "dev", "eth0", side);
+      expect(network.hasFilters(ifindex), side).toBe(false);
+    }
+    expect(network.hasFilters(ifindex + 1000)).toBe(false);
   });
 });
 

@@ -15,6 +15,7 @@ import {
   decodeRoute,
   encodeAddress,
   encodeAddressQuery,
+  encodeFilterQuery,
   encodeLinkDeletion,
   encodeLinkQuery,
   encodeLinkUp,
@@ -49,6 +50,8 @@ export interface Rtnetlink {
   addresses(ifindex?: number): InterfaceAddress[];
   /** What the kernel's routing says for an IPv4 destination, like `ip route get`; undefined when it is unreachable. */
   routeTo(address: string): Route | undefined;
+  /** Whether there is any filter on the clsact qdisc of an interface; false where it has no such qdisc. */
+  hasFilters(ifindex: number): boolean;
   close(): void;
 }
 
@@ -66,6 +69,8 @@ const DUMP_TRIES = 100;
 const MAX_NAME = 15;
 /** How the kernel says that no interface has this name or ifindex. */
 const NO_DEVICE = new Set(["ENODEV"]);
+/** How the kernel says that an interface has no clsact qdisc, or is gone. */
+const NO_QDISC = new Set(["EINVAL", "ENOENT", "ENODEV"]);
 const ADDRESS_EXISTS = new Set(["EEXIST"]);
 /** How the kernel says that no route leads to an address: none, or one of type unreachable, prohibit, blackhole, throw. */
 const NO_ROUTE = new Set(["ENETUNREACH", "EHOSTUNREACH", "EACCES", "EINVAL", "EAGAIN"]);
@@ -203,6 +208,18 @@ export function openRtnetlink(): Rtnetlink {
         NO_ROUTE,
       );
       return answer && decodeRoute(answer.payload);
+    },
+
+    hasFilters(ifindex) {
+      const onSide = (side: "ingress" | "egress") =>
+        unless(NO_QDISC, () =>
+          dump(
+            "GETTFILTER",
+            encodeFilterQuery(ifindex, side),
+            `cannot list the filters of interface ${ifindex}`,
+          ),
+        ) ?? [];
+      return onSide("ingress").length + onSide("egress").length > 0;
     },
 
     close() {

@@ -1,0 +1,61 @@
+# Two commands for a newcomer, as root on Debian 12: `make demo` and `make test`. Each installs what is missing, builds what is
+# out of date, and runs. The rest is for those who work on onlink.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint typecheck build bench clean
+
+BPF_FLAGS := -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -mcpu=v3
+TS_SOURCES := $(shell find src -name '*.ts' -not -name '*.test.ts')
+
+help:
+	@echo 'make demo       show the problem and its end, with two guests in network namespaces (root)'
+	@echo 'make test       run all tests (root)'
+	@echo 'make build      compile the datapath and the agent into dist/'
+	@echo 'make lint       biome; make typecheck: the TypeScript compiler, tests included'
+	@echo 'make bench      measure against the direct path (root)'
+	@echo 'make clean      remove what was built'
+
+demo: build
+	@bin/onlink demo
+
+test: build .cache/vm/ready
+	@scripts/check-root.sh
+	@npx --no-install vitest run $(VITEST)
+
+bench: build
+	@scripts/check-root.sh
+	@node dist/bench/download.js
+
+build: dist/onlink.bpf.o dist/cli/main.js
+
+dist/onlink.bpf.o: $(wildcard bpf/*.h) bpf/onlink.bpf.c | .cache/system
+	@mkdir -p dist
+	@clang $(BPF_FLAGS) -idirafter /usr/include/$$(clang -print-multiarch) -c bpf/onlink.bpf.c -o $@
+
+dist/cli/main.js: $(TS_SOURCES) tsconfig.json tsconfig.build.json node_modules/.package-lock.json
+	@npx --no-install tsc -p tsconfig.build.json
+	@touch $@
+
+lint: node_modules/.package-lock.json
+	@npx --no-install biome check --error-on-warnings .
+
+typecheck: node_modules/.package-lock.json
+	@npx --no-install tsc --noEmit
+
+# The mark of npm's own that says what is installed.
+node_modules/.package-lock.json: package.json package-lock.json
+	@scripts/install-npm.sh
+	@touch $@
+
+# Debian packages: looked at once for each version of the list, installed where missing.
+.cache/system: scripts/install-system.sh
+	@scripts/install-system.sh
+	@mkdir -p .cache && touch $@
+
+# Debian's kernel for the virtual machine of the tests.
+.cache/vm/ready: scripts/fetch-vm-kernel.sh | .cache/system
+	@scripts/fetch-vm-kernel.sh
+	@mkdir -p .cache/vm && touch $@
+
+clean:
+	@rm -rf dist .cache

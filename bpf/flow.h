@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * Flows: opened by the guest's first frame, followed by what both ends send, ended by a sweep that a timer of the kernel starts. No
+ * agent is needed for any of it.
+ *
+ * There is one timer for all flows. One in each flow would end it to the second, but takes memory when it is made, and since Linux 6.18
+ * from an allocator that may say no (kmalloc_nolock): seen to refuse every flow after the first few hundred.
+ *
+ * A flow is two entries: `flows` (the guest's view, with the state) and `reverse` (the backend's view, leading back to it).
+ * The reverse entry is made first, as its key is what must be unique: making it claims the source port. Ending goes the other
+ * way round, and only who deletes the entry in `flows` goes on, so that no flow is counted off twice.
+ */
+#ifndef ONLINK_FLOW_H
+#define ONLINK_FLOW_H
+
+#include "parse.h"
+
+#define NS_PER_S 1000000000ULL
+#define CLOCK_MONOTONIC 1
+#define EEXIST 17
+/* All shards are swept in this time; so much later than its timeout a flow may end. */
+#define SWEEP_NS (2 * NS_PER_S)
+/* How often to look whether there are flows again. */
+#define SWEEP_IDLE_NS NS_PER_S
+#define EBUSY 16
+#define PORT_ATTEMPTS 64
+/* Where a guest's own source port is taken (two service addresses, one backend), another is drawn from here up. */
+#define HOST_LOCAL_PORT_MIN 1024
+
+static __always_inline __u64 flow_timeout_ns(const struct settings *settings, __u8 protocol, __u8 state)
+{
+	__u64 seconds;
+
+	if (protocol == IPPROTO_TCP)
+		seconds = state == FLOW_ESTABLISHED ? settings->timeout_tcp_established :
+			  state == FLOW_CLOSING	    ? settings->timeout_tcp_closing :
+						      settings->timeout_tcp_syn;
+	else
+		seconds = state == FLOW_ESTABLISHED ? settings->timeout_udp_answered : settings->timeout_udp;
+	return seconds * NS_PER_S;
+}
+
+static __always_inline struct reverse_key reverse_key_of(const struct flow_key *key, const struct flow *flow)
+{
+	struct reverse_key reverse = {
+		.nat = flow->nat,
+		.backend_port = flow->backend_port,
+		.nat_port = flow->nat_port,
+		.protocol = key->protocol,
+		.kind = flow->kind,
+	};
+
+	if (flow->kind == BACKEND_FABRIC)
+		reverse.backend = flow->backend;
+	return reverse;
+}
+
+static __always_inline void count_flow_off(__u32 vif)
+{
+	__u32 zero = 0, *total = bpf_map_lookup_elem(&flow_total, &zero);
+	struct vif_state *state = bpf_map_lookup_elem(&vif_states, &vif);
+
+	if (total)
+		__sync_fetch_and_sub(total, 1);
+	if (state)
+		__sync_fetch_and_sub(&state->flows, 1);
+}
+
+/* Row I8. False where the vif or the system is at its limit. */
+static __always_inline bool count_flow_on(const struct settings *settings, __u32 vif)
+{
+	__u32 zero = 0, *total = bpf_map_lookup_elem(&flow_total, &zero);
+	struct vif_state *state = bpf_map_lookup_elem(&vif_states, &vif);
+
+	if (!total || !state)
+		return false;
+	if (__sync_fetch_and_add(&state->flows, 1) >= settings->max_flows_per_vif) {
+		__sync_fetch_and_sub(&state->flows, 1);
+		return false;
+	}
+	if (__sync_fetch_and_add(total, 1) >= settings->max_flows) {
+		__sync_fetch_and_sub(total, 1);
+		__sync_fetch_and_sub(&state->flows, 1);
+		return false;
+	}
+	return true;
+}
+
+/* The map that holds a flow, if at all; NULL where the agent has not made it. */
+static __always_inline void *flows_with(const struct settings *settings, const struct flow_key *key)
+{
+	/* Multiply and take the top bits: what guests choose freely is spread, and they do not know the seed. */
+	__u32 hash = key->vif * 0x9e3779b1 ^ to_ipv4(&key->guest) ^ settings->hash_seed;
+	__u32 shard;
+
+	hash = (hash ^ (key->guest_port << 16 | key->service_port)) * 0x85ebca6b;
+	hash = (hash ^ hash >> 15 ^ settings->hash_seed) * 0xc2b2ae35;
+	shard = hash >> 27;
+	return bpf_map_lookup_elem(&flows, &shard);
+}
+
+static __always_inline void end_flow(void *shard, struct flow_key *key, const struct flow *flow)
+{
+	struct reverse_key reverse_key = reverse_key_of(key, flow);
+
+	if (bpf_map_delete_elem(shard, key))
+		return;
+	bpf_map_delete_elem(&reverse, &reverse_key);
+	count_flow_off(key->vif);
+}
+
+static long end_flow_if_idle(void *shard, struct flow_key *key, struct flow *flow, __u64 *now)
+{
+	struct settings *settings = get_settings();
+	struct flow_key own = *key;
+
+	/* A frame may have been seen on another CPU after `now` was read: the difference is signed. */
+	if (settings && (__s64)(*now - flow->last_seen) > (__s64)flow_timeout_ns(settings, key->protocol, flow->state))
+		end_flow(shard, &own, flow);
+	return 0;
+}
+
+static int sweep(void *map, __u32 *key, struct sweeper *sweeper)
+{
+	__u32 zero = 0, shard = sweeper->shard++ % FLOW_SHARDS, *total = bpf_map_lookup_elem(&flow_total, &zero);
+	__u64 now = bpf_ktime_get_ns();
+	void *flows_of_shard = bpf_map_lookup_elem(&flows, &shard);
+
+	if (flows_of_shard)
+		bpf_for_each_map_elem(flows_of_shard, end_flow_if_idle, &now, 0);
+	bpf_timer_start(&sweeper->timer, total && *total ? SWEEP_NS / FLOW_SHARDS : SWEEP_IDLE_NS, 0);
+	return 0;
+}
+
+/* Starts the sweeping, or, where another version of this program sweeps, takes over. 0, or a negative errno. */
+static __always_inline long start_sweeping(void)
+{
+	__u32 zero = 0;
+	struct sweeper *sweeper_entry = bpf_map_lookup_elem(&sweeper, &zero);
+	long error;
+
+	if (!sweeper_entry)
+		return -EBUSY;
+	error = bpf_timer_init(&sweeper_entry->timer, &sweeper, CLOCK_MONOTONIC);
+	if (error && error != -EBUSY)
+		return error;
+	error = bpf_timer_set_callback(&sweeper_entry->timer, sweep);
+	return error ? error : bpf_timer_start(&sweeper_entry->timer, SWEEP_NS / FLOW_SHARDS, 0);
+}
+
+/* Claims a source port towards the backend; 0, or the reason why there is none. */
+static __always_inline __u32 claim_port(const struct settings *settings, const struct flow_key *key, struct reverse_key *reverse_key)
+{
+	__u32 first = HOST_LOCAL_PORT_MIN, span = 65536 - HOST_LOCAL_PORT_MIN, offset = bpf_get_prandom_u32();
+	long error;
+
+	if (reverse_key->kind == BACKEND_FABRIC) {
+		first = settings->fabric_port_min;
+		span = settings->fabric_port_max - first + 1;
+	} else {
+		/* The port stays where it can: an operator finds the guest's own port in the server's log. */
+		reverse_key->nat_port = key->guest_port;
+		error = bpf_map_update_elem(&reverse, reverse_key, key, BPF_NOEXIST);
+		if (error != -EEXIST)
+			return error ? REASON_LIMIT : 0;
+	}
+	if (!span)
+		return REASON_NO_PORT;
+	for (int attempt = 0; attempt < PORT_ATTEMPTS; attempt++) {
+		reverse_key->nat_port = bpf_htons(first + (offset + attempt) % span);
+		error = bpf_map_update_elem(&reverse, reverse_key, key, BPF_NOEXIST);
+		if (error != -EEXIST)
+			return error ? REASON_LIMIT : 0;
+	}
+	return REASON_NO_PORT;
+}
+
+static __always_inline __u32 insert_flow(const struct settings *settings, struct flow_key *key, struct flow *flow,
+					 struct reverse_key *reverse_key)
+{
+	void *shard = flows_with(settings, key);
+	__u32 reason = claim_port(settings, key, reverse_key);
+
+	if (reason)
+		return reason;
+	flow->nat_port = reverse_key->nat_port;
+	if (shard && !bpf_map_update_elem(shard, key, flow, BPF_NOEXIST))
+		return 0;
+	/* The map is full, or another CPU opened this very flow just now: then its entry is there to be found. */
+	bpf_map_delete_elem(&reverse, reverse_key);
+	return REASON_LIMIT;
+}
+
+/*
+ * Row I2: a flow for this frame, to one of the service's backends, chosen at random. 0, or the reason why there is none.
+ * TCP flows open with a SYN only: anything else has lost its flow and must not meet another backend.
+ */
+static __noinline __u32 open_flow(struct frame *frame, struct flow_key *key)
+{
+	struct settings *settings = get_settings();
+	struct vif *vif = bpf_map_lookup_elem(&vifs, &key->vif);
+	struct service_key service_key = {
+		.address = key->service,
+		.port = key->service_port,
+		.protocol = key->protocol,
+	};
+	struct service *service = bpf_map_lookup_elem(&services, &service_key);
+	struct backend_key backend_key = {};
+	struct reverse_key reverse_key = {};
+	struct backend *backend;
+	struct flow *flow;
+	__u32 reason, zero = 0;
+
+	if (!settings || !vif || !service)
+		return REASON_UNKNOWN_PORT;
+	if (!service->backends)
+		return REASON_NO_BACKEND;
+	if (key->protocol == IPPROTO_TCP && (frame->l4.tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
+		return REASON_NO_FLOW;
+	backend_key.service = service->id;
+	backend_key.slot = bpf_get_prandom_u32() % service->backends;
+	backend = bpf_map_lookup_elem(&backends, &backend_key);
+	if (!backend)
+		return REASON_NO_BACKEND;
+
+	flow = bpf_map_lookup_elem(&flow_scratch, &zero);
+	if (!flow)
+		return REASON_LIMIT;
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->opened = flow->last_seen = bpf_ktime_get_ns();
+	flow->backend = backend->address;
+	flow->nat = backend->kind == BACKEND_FABRIC ? backend->source : vif->metadata_address;
+	flow->ifindex = backend->ifindex;
+	flow->service = service->id;
+	flow->backend_port = backend->port;
+	__builtin_memcpy(flow->guest_mac, frame->head.eth.h_source, ETH_ALEN);
+	__builtin_memcpy(flow->service_mac, frame->head.eth.h_dest, ETH_ALEN);
+	flow->kind = backend->kind;
+	flow->state = FLOW_OPENING;
+	flow->response_hop_limit = service->response_hop_limit;
+	reverse_key = reverse_key_of(key, flow);
+
+	if (!count_flow_on(settings, key->vif))
+		return REASON_LIMIT;
+	reason = insert_flow(settings, key, flow, &reverse_key);
+	if (reason)
+		count_flow_off(key->vif);
+	return reason;
+}
+
+/* Follows the state of a flow with a frame that belongs to it. `fin`: FLOW_FIN_GUEST or FLOW_FIN_BACKEND, by who sent it. */
+static __always_inline void follow_flow(const struct __sk_buff *skb, const struct frame *frame, const struct flow_key *key,
+					struct flow *flow, __u8 fin)
+{
+	flow->last_seen = bpf_ktime_get_ns();
+	if (fin == FLOW_FIN_GUEST) {
+		__sync_fetch_and_add(&flow->frames_out, 1);
+		__sync_fetch_and_add(&flow->bytes_out, skb->len);
+	} else {
+		__sync_fetch_and_add(&flow->frames_in, 1);
+		__sync_fetch_and_add(&flow->bytes_in, skb->len);
+		if (flow->state == FLOW_OPENING)
+			flow->state = FLOW_ESTABLISHED;
+	}
+	if (key->protocol != IPPROTO_TCP || !(frame->l4.tcp_flags & (TCP_FIN | TCP_RST)) || flow->state == FLOW_CLOSING)
+		return;
+	if (frame->l4.tcp_flags & TCP_FIN)
+		flow->fins |= fin;
+	if (frame->l4.tcp_flags & TCP_RST || flow->fins == (FLOW_FIN_GUEST | FLOW_FIN_BACKEND))
+		flow->state = FLOW_CLOSING;
+}
+
+/* What onlink_end_flows is asked to end; zero means any. */
+struct end_flows {
+	__u32 vif;
+	__u32 service;
+	__u32 ended;
+};
+
+static long end_flow_if_wanted(void *shard, struct flow_key *key, struct flow *flow, struct end_flows *wanted)
+{
+	struct flow_key own = *key;
+
+	if ((wanted->vif && wanted->vif != key->vif) || (wanted->service && wanted->service != flow->service))
+		return 0;
+	end_flow(shard, &own, flow);
+	wanted->ended++;
+	return 0;
+}
+
+static __always_inline void end_flows(struct end_flows *wanted)
+{
+	for (__u32 shard = 0; shard < FLOW_SHARDS; shard++) {
+		__u32 index = shard;
+		void *flows_of_shard = bpf_map_lookup_elem(&flows, &index);
+
+		if (flows_of_shard)
+			bpf_for_each_map_elem(flows_of_shard, end_flow_if_wanted, wanted, 0);
+	}
+}
+
+#endif

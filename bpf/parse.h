@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
+/*
+ * From bytes to checked fields. Headers may lie outside the linear part of the packet (packet rings leave 14 bytes there, some
+ * VMMs too), so whatever is read is pulled first or read through a helper, and all writing goes through helpers: a direct
+ * write would make the kernel unshare every cloned frame before the program starts, those of others included.
+ */
+#ifndef ONLINK_PARSE_H
+#define ONLINK_PARSE_H
+
+#include "address.h"
+#include "verdict.h"
+
+#define IP_FRAGMENT_MASK 0x3fff /* more-fragments flag and offset */
+#define IP_DEFAULT_TTL 64
+
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_ACK 0x10
+
+struct eth_ipv4 {
+	__u16 pad;        /* aligns the IPv4 header; the frame starts behind it */
+	struct ethhdr eth;
+	struct iphdr ip;  /* without options */
+};
+
+#define ETH_IPV4_LENGTH (ETH_HLEN + sizeof(struct iphdr))
+
+/* The first bytes of TCP, UDP and ICMP, as far as any of the programs looks. */
+struct l4_header {
+	union {
+		struct {
+			__be16 source_port;
+			__be16 destination_port;
+		};
+		struct {
+			__u8 icmp_type;
+			__u8 icmp_code;
+			__be16 icmp_checksum;
+		};
+	};
+	union {
+		__be32 tcp_sequence;
+		struct {
+			__be16 udp_length;
+			__be16 udp_checksum;
+		};
+	};
+	__be32 tcp_acknowledgement;
+	__u8 tcp_data_offset; /* upper four bits, in 32-bit words */
+	__u8 tcp_flags;
+	__be16 tcp_window;
+};
+
+struct frame {
+	struct eth_ipv4 head;
+	struct l4_header l4; /* zero beyond what the protocol has */
+	__u32 l4_offset;     /* from the start of the frame */
+	__u32 l4_length;     /* IP payload, link-layer padding left out */
+};
+
+/* Puts changed Ethernet and IPv4 headers back; 0, or a negative errno. */
+static __always_inline long write_eth_ipv4(struct __sk_buff *skb, const struct eth_ipv4 *head)
+{
+	return bpf_skb_store_bytes(skb, 0, &head->eth, ETH_IPV4_LENGTH, 0);
+}
+
+/* Makes the first `length` bytes readable between data and data_end; false where the frame is shorter. */
+static __always_inline bool make_linear(struct __sk_buff *skb, __u32 length)
+{
+	if ((void *)(long)skb->data + length <= (void *)(long)skb->data_end)
+		return true;
+	return skb->len >= length && bpf_skb_pull_data(skb, length) == 0;
+}
+
+/* Ethernet and IPv4 headers as they are, nothing checked; false where the frame is too short to have them. */
+static __always_inline bool read_eth_ipv4(struct __sk_buff *skb, struct eth_ipv4 *head)
+{
+	void *data;
+
+	if (!make_linear(skb, ETH_IPV4_LENGTH))
+		return false;
+	data = (void *)(long)skb->data;
+	if (data + ETH_IPV4_LENGTH > (void *)(long)skb->data_end)
+		return false;
+	__builtin_memcpy(&head->eth, data, ETH_IPV4_LENGTH);
+	return true;
+}
+
+static __always_inline bool is_multicast_mac(const __u8 *mac)
+{
+	return mac[0] & 1;
+}
+
+static __always_inline bool is_fragment(const struct frame *frame)
+{
+	return frame->head.ip.frag_off & bpf_htons(IP_FRAGMENT_MASK);
+}
+
+static __always_inline bool is_tcp_or_udp(const struct frame *frame)
+{
+	return frame->head.ip.protocol == IPPROTO_TCP || frame->head.ip.protocol == IPPROTO_UDP;
+}
+
+/*
+ * Row I9, as far as the IPv4 header goes: version, header length and total length agree with the frame. Sets l4_offset and
+ * l4_length. A total length of zero with GSO is the kernel's form of an IPv4 packet over 64 KiB.
+ */
+static __always_inline bool check_ipv4(const struct __sk_buff *skb, struct frame *frame)
+{
+	const struct iphdr *ip = &frame->head.ip;
+	__u32 header = ip->ihl * 4;
+	__u32 total = bpf_ntohs(ip->tot_len);
+
+	if (total == 0 && skb->gso_size)
+		total = skb->len - ETH_HLEN;
+	if (ip->version != 4 || header < sizeof(*ip) || total < header || total > skb->len - ETH_HLEN)
+		return false;
+	frame->l4_offset = ETH_HLEN + header;
+	frame->l4_length = total - header;
+	return true;
+}
+
+/*
+ * Row I9 for TCP, UDP and ICMP: reads the header and checks its own lengths against the IP payload. For unfragmented packets.
+ * Other protocols have no header here and pass.
+ */
+static __always_inline bool read_l4(struct __sk_buff *skb, struct frame *frame)
+{
+	struct l4_header *l4 = &frame->l4;
+	__u32 length;
+
+	switch (frame->head.ip.protocol) {
+	case IPPROTO_TCP:
+		if (frame->l4_length < sizeof(struct tcphdr) || bpf_skb_load_bytes(skb, frame->l4_offset, l4, sizeof(*l4)))
+			return false;
+		length = (l4->tcp_data_offset >> 4) * 4;
+		return length >= sizeof(struct tcphdr) && length <= frame->l4_length;
+	case IPPROTO_UDP:
+		if (frame->l4_length < sizeof(struct udphdr) || bpf_skb_load_bytes(skb, frame->l4_offset, l4, sizeof(struct udphdr)))
+			return false;
+		length = bpf_ntohs(l4->udp_length);
+		return length >= sizeof(struct udphdr) && length <= frame->l4_length;
+	case IPPROTO_ICMP:
+		return frame->l4_length >= sizeof(struct icmphdr) &&
+		       bpf_skb_load_bytes(skb, frame->l4_offset, l4, sizeof(struct icmphdr)) == 0;
+	default:
+		return true;
+	}
+}
+
+#endif

@@ -1,0 +1,35 @@
+#!/bin/bash
+# Installs the Debian packages that building, the demo and the tests need, where they are missing.
+set -euo pipefail
+
+packages=(
+  clang libbpf-dev libbpf1 libc6-dev linux-libc-dev # build and load the datapath
+  iproute2 util-linux curl                # lab and demo
+  iputils-ping iputils-arping bind9-dnsutils iperf3 ethtool nftables tcpdump # real clients in the tests
+  qemu-system-x86 busybox-static cpio     # the virtual machine of the tests
+)
+
+missing=()
+for package in "${packages[@]}"; do
+  dpkg-query -W -f='${db:Status-Abbrev}' "$package" 2>/dev/null | grep -q '^ii' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if [ "$(id -u)" -ne 0 ]; then
+  echo "Missing Debian packages: ${missing[*]}" >&2
+  echo "Run this as root to have them installed, or: apt-get install ${missing[*]}" >&2
+  exit 1
+fi
+if ! command -v apt-get >/dev/null; then
+  echo "This is not Debian: install what these packages hold by your own means, then try again: ${missing[*]}" >&2
+  exit 1
+fi
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+echo "Installing Debian packages: ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+if ! { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  tail -n 20 "$log" >&2
+  echo "apt-get could not install them (above, its last words): mend that, then try again" >&2
+  exit 1
+fi

@@ -1,0 +1,180 @@
+import { execFileSync } from "node:child_process";
+import { closeSync, existsSync, mkdtempSync, readdirSync, rmdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { mountBpffs, unmount } from "../linux/libc.ts";
+import { inNetworkNamespace, makeNetworkNamespace } from "../linux/namespace.ts";
+import { openRtnetlink } from "../linux/rtnetlink.ts";
+import { openDatapath, removeDatapath } from "./datapath.ts";
+import type { AttachKind, Datapath } from "./types.ts";
+
+/** A filter that matches nothing: one instruction of classic BPF, `ret 0`. */
+const CLASSIC_FILTER = ["bpf", "bytecode", "1,6 0 0 0,", "flowid", "1:1"];
+
+let namespace: number;
+let pinDir: string;
+let vif: number;
+let neighbour: number;
+let emptyDir: string[];
+
+const inside = <T>(action: () => T): T => inNetworkNamespace(namespace, action);
+const run = (command: string, ...args: string[]) =>
+  inside(() => execFileSync(command, args, { encoding: "utf8", stdio: "pipe" }));
+const ifindexOf = (name: string) =>
+  inside(() => {
+    const network = openRtnetlink();
+    const link = network.link(name);
+    network.close();
+    return link!.ifindex;
+  });
+const withDatapath = (attach: "auto" | AttachKind, use: (datapath: Datapath) => void) =>
+  inside(() => {
+    const datapath = openDatapath({ pinDir, attach, flowCapacity: 1024 });
+    try {
+      use(datapath);
+    } finally {
+      datapath.close();
+    }
+  });
+/**
+ * How many programs sit on vif0: each counts an ARP request for another guest and lets it pass on. The request is real, made by the
+ * kernel for a new neighbour behind eth0.
+ */
+const programsOnVif = (): number => {
+  const counted = () => {
+    let frames = 0n;
+    withDatapath("auto", (datapath) => {
+      frames = datapath.counters()["arp-other"].frames;
+    });
+    return frames;
+  };
+  const before = counted();
+  try {
+    run("ping", "-c1", "-W0.1", `10.9.9.${neighbour++}`);
+  } catch {
+    // Nobody answers.
+  }
+  return Number(counted() - before);
+};
+const qdiscs = () => run("tc", "qdisc", "show", "dev", "vif0");
+
+/** The veth pair of a guest that has eth0; `more`: further words for the vif's end. */
+function addVif(...more: string[]) {
+  run("ip", "link", "add", "vif0", ...more, "type", "veth", "peer", "name", "eth0");
+  run("ip", "addr", "add", "10.9.9.1/24", "dev", "eth0");
+  run("ip", "link", "set", "vif0", "up");
+  run("ip", "link", "set", "eth0", "up");
+}
+
+beforeEach(() => {
+  namespace = makeNetworkNamespace();
+  pinDir = mkdtempSync(join(tmpdir(), "onlink-bpffs-"));
+  mountBpffs(pinDir, 0o700);
+  emptyDir = readdirSync(pinDir);
+  neighbour = 10;
+  addVif();
+  vif = ifindexOf("vif0");
+});
+
+afterEach(() => {
+  unmount(pinDir);
+  rmdirSync(pinDir);
+  closeSync(namespace);
+});
+
+describe.each(["tcx", "clsact"] as const)("%s", (how) => {
+  const other = how === "tcx" ? "clsact" : "tcx";
+
+  it("attaches, and stays when the process's handles are closed", () => {
+    withDatapath(how, (datapath) => {
+      datapath.attach("vif", vif);
+      expect(datapath.attachments()).toEqual([{ program: "vif", ifindex: vif, how }]);
+    });
+    expect(programsOnVif()).toBe(1);
+  });
+
+  it("renews in place: one program after a second start, and after a second call", () => {
+    for (let start = 0; start < 2; start++)
+      withDatapath(how, (datapath) => {
+        datapath.attach("vif", vif);
+        datapath.attach("vif", vif);
+      });
+    expect(programsOnVif()).toBe(1);
+  });
+
+  it(`takes over from ${other}`, () => {
+    withDatapath(other, (datapath) => datapath.attach("vif", vif));
+    withDatapath(how, (datapath) => {
+      datapath.attach("vif", vif);
+      expect(datapath.attachments()).toEqual([{ program: "vif", ifindex: vif, how }]);
+    });
+    expect(programsOnVif()).toBe(1);
+  });
+
+  it("detaches without a trace, and detaching nothing is no error", () => {
+    const before = qdiscs();
+    withDatapath(how, (datapath) => {
+      datapath.attach("vif", vif);
+      datapath.detach("vif", vif);
+      datapath.detach("vif", vif);
+      expect(datapath.attachments()).toEqual([]);
+    });
+    expect(programsOnVif()).toBe(0);
+    expect(qdiscs()).toBe(before);
+  });
+
+  it("clears the pins of an interface that is gone", () => {
+    withDatapath(how, (datapath) => {
+      datapath.attach("vif", vif);
+      run("ip", "link", "del", "vif0");
+      datapath.detach("vif", vif);
+      expect(datapath.attachments()).toEqual([]);
+    });
+  });
+
+  it("attaches to another interface that came with the number of one that is gone", () => {
+    withDatapath(how, (datapath) => {
+      datapath.attach("vif", vif);
+      run("ip", "link", "del", "vif0");
+      addVif("index", `${vif}`);
+      datapath.attach("vif", vif);
+    });
+    expect(programsOnVif()).toBe(1);
+  });
+
+  it("removeDatapath takes everything off and leaves no pin", () => {
+    const before = qdiscs();
+    withDatapath(how, (datapath) => {
+      datapath.attach("vif", vif);
+      datapath.attach("fabric", ifindexOf("eth0"));
+    });
+    inside(() => removeDatapath(pinDir));
+    expect(qdiscs()).toBe(before);
+    expect(readdirSync(pinDir)).toEqual(emptyDir);
+  });
+});
+
+describe("the clsact qdisc", () => {
+  it("stays where it was there before us", () => {
+    run("tc", "qdisc", "add", "dev", "vif0", "clsact");
+    const before = qdiscs();
+    withDatapath("clsact", (datapath) => {
+      datapath.attach("vif", vif);
+      datapath.detach("vif", vif);
+    });
+    expect(qdiscs()).toBe(before);
+  });
+
+  it("stays where somebody else has put a filter on ours", () => {
+    const filters = () => run("tc", "filter", "show", "dev", "vif0", "egress");
+    withDatapath("clsact", (datapath) => {
+      datapath.attach("vif", vif);
+      run("tc", "filter", "add", "dev", "vif0", "egress", ...CLASSIC_FILTER);
+      const theirs = filters();
+      datapath.detach("vif", vif);
+      expect(filters()).toBe(theirs);
+    });
+    expect(existsSync(join(pinDir, "filters", `qdisc-${vif}`))).toBe(false);
+  });
+});

@@ -1,0 +1,147 @@
+/**
+ * The structs of `bpf/onlink.h`, field by field. `layout.kernel.test.ts` fails when the compiled object's BTF says anything else.
+ */
+import { be16, ipAddress, mac, named, padding, struct, u8, u16, u32, u64 } from "./struct.ts";
+import type { Reason } from "./types.ts";
+
+/** `enum reason`; a number is never used again. */
+export const REASONS: Record<Reason, number> = {
+  "arp-reply": 1,
+  "arp-probe-reply": 2,
+  "arp-other": 5,
+  forwarded: 7,
+  "echo-reply": 8,
+  "unknown-port": 9,
+  "no-backend": 10,
+  fragment: 11,
+  limit: 14,
+  malformed: 15,
+  vlan: 16,
+  "no-flow": 17,
+  "no-port": 18,
+  returned: 19,
+};
+
+/** `REASON_COUNT`. */
+export const REASON_COUNT = 32;
+
+/** `FLOW_SHARDS`. */
+export const FLOW_SHARDS = 32;
+
+const protocol = named(u8, { tcp: 6, udp: 17 });
+const backendKind = named(u8, { "host-local": 1, fabric: 2 });
+const flowState = named(u8, { opening: 1, established: 2, closing: 3 });
+
+/** A bare `__u32`, such as an ifindex. */
+export const u32Layout = struct("__u32", { value: u32 });
+
+/** `struct ip_address` as a key or value of its own. */
+export const ipAddressLayout = struct("ip_address", { words: ipAddress });
+
+export const settingsLayout = struct("settings", {
+  host_device: u32,
+  host_mac: mac,
+  gateway_mac: mac,
+  fabric_port_min: u16,
+  fabric_port_max: u16,
+  max_flows: u32,
+  max_flows_per_vif: u32,
+  timeout_tcp_syn: u32,
+  timeout_tcp_established: u32,
+  timeout_tcp_closing: u32,
+  timeout_udp: u32,
+  timeout_udp_answered: u32,
+  hash_seed: u32,
+});
+
+export const serviceAddressLayout = struct("service_address", { services: u32 });
+
+export const serviceKeyLayout = struct("service_key", {
+  address: ipAddress,
+  port: be16,
+  protocol,
+  pad: padding(1),
+});
+
+export const serviceLayout = struct("service", {
+  id: u32,
+  backends: u16,
+  response_hop_limit: u8,
+  pad: padding(1),
+});
+
+export const backendKeyLayout = struct("backend_key", { service: u32, slot: u32 });
+
+export const backendLayout = struct("backend", {
+  address: ipAddress,
+  source: ipAddress,
+  ifindex: u32,
+  port: be16,
+  kind: backendKind,
+  pad: padding(1),
+});
+
+export const vifLayout = struct("vif", { metadata_address: ipAddress });
+
+export const vifStateLayout = struct("vif_state", { flows: u32 });
+
+export const counterLayout = struct("counter", { frames: u64, bytes: u64 });
+
+export const flowKeyLayout = struct("flow_key", {
+  guest: ipAddress,
+  service: ipAddress,
+  vif: u32,
+  guest_port: be16,
+  service_port: be16,
+  protocol,
+  pad: padding(3),
+});
+
+export const reverseKeyLayout = struct("reverse_key", {
+  backend: ipAddress,
+  nat: ipAddress,
+  backend_port: be16,
+  nat_port: be16,
+  protocol,
+  kind: backendKind,
+  pad: padding(2),
+});
+
+export const flowLayout = struct("flow", {
+  last_seen: u64,
+  opened: u64,
+  frames_out: u64,
+  bytes_out: u64,
+  frames_in: u64,
+  bytes_in: u64,
+  backend: ipAddress,
+  nat: ipAddress,
+  ifindex: u32,
+  service: u32,
+  backend_port: be16,
+  nat_port: be16,
+  guest_mac: mac,
+  service_mac: mac,
+  kind: backendKind,
+  state: flowState,
+  fins: u8,
+  response_hop_limit: u8,
+  pad: padding(4, 4),
+});
+
+/** The structs that the layout test holds against BTF. */
+export const SHARED_STRUCTS = [
+  ipAddressLayout,
+  settingsLayout,
+  serviceAddressLayout,
+  serviceKeyLayout,
+  serviceLayout,
+  backendKeyLayout,
+  backendLayout,
+  vifLayout,
+  vifStateLayout,
+  counterLayout,
+  flowKeyLayout,
+  reverseKeyLayout,
+  flowLayout,
+] as const;

@@ -1,0 +1,452 @@
+/**
+ * The calls of the system's libbpf (1.x) that the datapath needs, and nothing above them. The only file of this folder that knows koffi.
+ *
+ * Memory: objects (`BpfObject`) belong to libbpf until `closeObject`; file descriptors belong to the caller; buffers are ours and
+ * only have to live for the call. Every call is synchronous. Errors throw `DatapathError` with what was tried and the errno.
+ */
+import { closeSync } from "node:fs";
+import { getSystemErrorMap } from "node:util";
+import koffi from "koffi";
+import { DatapathError } from "./errors.ts";
+
+/** `bpf_attach_type` BPF_TCX_INGRESS (Linux 6.6). */
+const BPF_TCX_INGRESS = 46;
+const BPF_MAP_TYPE_HASH = 1;
+const BPF_F_NO_PREALLOC = 1;
+/** `bpf_tc_attach_point`. */
+const BPF_TC_INGRESS = 1;
+const BPF_TC_EGRESS = 2;
+const BPF_TC_F_REPLACE = 1;
+/** Where our clsact filters sit. The handle is "ol", so that `tc filter show` tells whose they are. */
+const FILTER_HANDLE = 0x6f6c;
+const FILTER_PRIORITY = 1;
+
+const ENOENT = 2;
+const EEXIST = 17;
+const ENODEV = 19;
+const EINVAL = 22;
+const ENOSPC = 28;
+
+/** An opened libbpf object. */
+export type BpfObject = { readonly __brand: "bpf_object" };
+type BpfProgram = { readonly __brand: "bpf_program" };
+type BpfMap = { readonly __brand: "bpf_map" };
+
+const TcHook = koffi.struct("bpf_tc_hook", {
+  sz: "size_t",
+  ifindex: "int",
+  attach_point: "int",
+  parent: "uint32_t",
+});
+const TcOpts = koffi.struct("bpf_tc_opts", {
+  sz: "size_t",
+  prog_fd: "int",
+  flags: "uint32_t",
+  prog_id: "uint32_t",
+  handle: "uint32_t",
+  priority: "uint32_t",
+});
+const TestRunOpts = koffi.struct("bpf_test_run_opts", {
+  sz: "size_t",
+  data_in: "void *",
+  data_out: "void *",
+  data_size_in: "uint32_t",
+  data_size_out: "uint32_t",
+  ctx_in: "void *",
+  ctx_out: "void *",
+  ctx_size_in: "uint32_t",
+  ctx_size_out: "uint32_t",
+  retval: "uint32_t",
+  repeat: "int",
+  duration: "uint32_t",
+  flags: "uint32_t",
+  cpu: "uint32_t",
+  batch_size: "uint32_t",
+});
+
+const MapCreateOpts = koffi.struct("bpf_map_create_opts", {
+  sz: "size_t",
+  btf_fd: "uint32_t",
+  btf_key_type_id: "uint32_t",
+  btf_value_type_id: "uint32_t",
+  btf_vmlinux_value_type_id: "uint32_t",
+  inner_map_fd: "uint32_t",
+  map_flags: "uint32_t",
+  map_extra: "uint64_t",
+  numa_node: "uint32_t",
+  map_ifindex: "uint32_t",
+});
+
+type Lib = ReturnType<typeof bind>;
+let loaded: Lib | undefined;
+
+/** Loads the library at first use, so that commands which need no datapath run without it. */
+function lib(): Lib {
+  loaded ??= bind();
+  return loaded;
+}
+
+function bind() {
+  let library: ReturnType<typeof koffi.load>;
+  try {
+    library = koffi.load("libbpf.so.1");
+  } catch {
+    throw new DatapathError("libbpf.so.1 cannot be loaded; install libbpf 1.x (Debian: apt install libbpf1)");
+  }
+  const bound = {
+    setPrint: library.func("void *libbpf_set_print(void *callback)"),
+    version: library.func("const char *libbpf_version_string()"),
+    possibleCpus: library.func("int libbpf_num_possible_cpus()"),
+    open: library.func("void *bpf_object__open_file(const char *path, void *opts)"),
+    load: library.func("int bpf_object__load(void *object)"),
+    close: library.func("void bpf_object__close(void *object)"),
+    findProgram: library.func("void *bpf_object__find_program_by_name(void *object, const char *name)"),
+    nextProgram: library.func("void *bpf_object__next_program(void *object, void *program)"),
+    programFd: library.func("int bpf_program__fd(void *program)"),
+    setLogBuffer: library.func("int bpf_program__set_log_buf(void *program, void *buffer, size_t size)"),
+    nextMap: library.func("void *bpf_object__next_map(void *object, void *map)"),
+    findMap: library.func("void *bpf_object__find_map_by_name(void *object, const char *name)"),
+    mapName: library.func("const char *bpf_map__name(void *map)"),
+    mapFd: library.func("int bpf_map__fd(void *map)"),
+    setPinPath: library.func("int bpf_map__set_pin_path(void *map, const char *path)"),
+    setMaxEntries: library.func("int bpf_map__set_max_entries(void *map, uint32_t entries)"),
+    update: library.func("int bpf_map_update_elem(int fd, void *key, void *value, uint64_t flags)"),
+    lookup: library.func("int bpf_map_lookup_elem(int fd, void *key, void *value)"),
+    delete: library.func("int bpf_map_delete_elem(int fd, void *key)"),
+    lookupBatch: library.func(
+      "int bpf_map_lookup_batch(int fd, void *in, void *out, void *keys, void *values, _Inout_ uint32_t *count, void *opts)",
+    ),
+    createMap: library.func(
+      "int bpf_map_create(int type, const char *name, uint32_t key_size, uint32_t value_size, uint32_t max_entries, _Inout_ bpf_map_create_opts *opts)",
+    ),
+    mapById: library.func("int bpf_map_get_fd_by_id(uint32_t id)"),
+    pin: library.func("int bpf_obj_pin(int fd, const char *path)"),
+    get: library.func("int bpf_obj_get(const char *path)"),
+    info: library.func("int bpf_obj_get_info_by_fd(int fd, void *info, _Inout_ uint32_t *length)"),
+    linkCreate: library.func("int bpf_link_create(int program, int target, int type, void *opts)"),
+    linkUpdate: library.func("int bpf_link_update(int link, int program, void *opts)"),
+    linkDetach: library.func("int bpf_link_detach(int link)"),
+    hookCreate: library.func("int bpf_tc_hook_create(_Inout_ bpf_tc_hook *hook)"),
+    hookDestroy: library.func("int bpf_tc_hook_destroy(_Inout_ bpf_tc_hook *hook)"),
+    tcAttach: library.func("int bpf_tc_attach(_Inout_ bpf_tc_hook *hook, _Inout_ bpf_tc_opts *opts)"),
+    tcDetach: library.func("int bpf_tc_detach(_Inout_ bpf_tc_hook *hook, _Inout_ bpf_tc_opts *opts)"),
+    testRun: library.func("int bpf_prog_test_run_opts(int program, _Inout_ bpf_test_run_opts *opts)"),
+    btfParse: library.func("void *btf__parse(const char *path, void *ext)"),
+    btfRaw: library.func("void *btf__raw_data(void *btf, _Out_ uint32_t *size)"),
+    btfFree: library.func("void btf__free(void *btf)"),
+  };
+  // libbpf prints to stderr unless told otherwise; what matters of it comes back as an error.
+  bound.setPrint(null);
+  return bound;
+}
+
+/** Text of an errno, such as "EPERM (operation not permitted)". */
+function errnoText(errno: number): string {
+  const entry = getSystemErrorMap().get(-errno);
+  return entry ? `${entry[0]} (${entry[1]})` : `errno ${errno}`;
+}
+
+/** Throws unless `result` is what libbpf gives for success; returns it otherwise. */
+function check(result: number, what: string, ...fine: number[]): number {
+  if (result >= 0 || fine.includes(-result)) return result;
+  throw new DatapathError(`${what}: ${errnoText(-result)}`, -result);
+}
+
+function checkPointer<T>(pointer: unknown, what: string): T {
+  if (pointer) return pointer as T;
+  const errno = koffi.errno();
+  throw new DatapathError(`${what}: ${errnoText(errno)}`, errno);
+}
+
+/** Version of the library, such as "v1.1". */
+export function libbpfVersion(): string {
+  return lib().version() as string;
+}
+
+/** CPUs that the kernel could have; per-CPU values come once for each. */
+export function possibleCpus(): number {
+  return check(lib().possibleCpus(), "count the possible CPUs");
+}
+
+/** Opens a compiled object; nothing reaches the kernel yet. */
+export function openObject(path: string): BpfObject {
+  return checkPointer<BpfObject>(lib().open(path, null), `open ${path}`);
+}
+
+/** Frees the object; what was pinned or attached stays. */
+export function closeObject(object: BpfObject): void {
+  lib().close(object);
+}
+
+/** Loads maps and programs. The error carries the end of the verifier's log where the verifier said no. */
+export function loadObject(object: BpfObject): void {
+  const logs: Buffer[] = [];
+  for (let program = lib().nextProgram(object, null); program; program = lib().nextProgram(object, program)) {
+    const log = Buffer.alloc(64 * 1024);
+    logs.push(log);
+    check(lib().setLogBuffer(program, log, log.length), "set the verifier's log");
+  }
+  const result = lib().load(object) as number;
+  if (result >= 0) return;
+  const said = logs
+    .map((log) => log.toString("latin1", 0, log.indexOf(0)).trim())
+    .filter((text) => text !== "")
+    .map((text) => text.split("\n").slice(-3).join("; "));
+  throw new DatapathError(`load the datapath: ${[errnoText(-result), ...said].join(": ")}`, -result);
+}
+
+/** Name, and capacity when it is to differ from the object's, of each map; pins are made, or reused, under `pinDir`. */
+export function preparePins(
+  object: BpfObject,
+  pinDir: string,
+  capacity: (name: string) => number | undefined,
+): void {
+  for (const map of maps(object)) {
+    const name = lib().mapName(map) as string;
+    const entries = capacity(name);
+    if (entries !== undefined) check(lib().setMaxEntries(map, entries), `set the capacity of map ${name}`);
+    check(lib().setPinPath(map, `${pinDir}/${name}`), `set the pin of map ${name}`);
+  }
+}
+
+function* maps(object: BpfObject): Generator<BpfMap> {
+  for (let map = lib().nextMap(object, null); map; map = lib().nextMap(object, map)) yield map as BpfMap;
+}
+
+/** The descriptor of a loaded map; it belongs to the object. */
+export function mapFd(object: BpfObject, name: string): number {
+  return check(
+    lib().mapFd(checkPointer(lib().findMap(object, name), `find map ${name}`)),
+    `find map ${name}`,
+  );
+}
+
+/** The descriptor of a loaded program; it belongs to the object. */
+export function programFd(object: BpfObject, name: string): number {
+  const program = checkPointer<BpfProgram>(lib().findProgram(object, name), `find program ${name}`);
+  return check(lib().programFd(program), `find program ${name}`);
+}
+
+/** Adds or replaces; `flags` as in the kernel (0 any, 1 only new, 2 only existing). */
+export function updateElement(fd: number, key: Uint8Array, value: Uint8Array, flags = 0): void {
+  check(lib().update(fd, key, value, flags), "write a map entry");
+}
+
+/** Fills `value`; false where there is no such key. */
+export function lookupElement(fd: number, key: Uint8Array, value: Uint8Array): boolean {
+  return check(lib().lookup(fd, key, value), "read a map entry", ENOENT) === 0;
+}
+
+/** False where there is no such key. */
+export function deleteElement(fd: number, key: Uint8Array): boolean {
+  return check(lib().delete(fd, key), "delete a map entry", ENOENT) === 0;
+}
+
+/**
+ * Every entry of a hash map, in batches by bucket, so that entries that come and go meanwhile cannot make it start over.
+ * The arrays handed to `each` are views that the next batch overwrites.
+ */
+export function forEachElement(
+  fd: number,
+  keySize: number,
+  valueSize: number,
+  each: (key: Uint8Array, value: Uint8Array) => void,
+): void {
+  let room = 1024;
+  let keys = new Uint8Array(room * keySize);
+  let values = new Uint8Array(room * valueSize);
+  // The kernel's cursor for hash maps is a bucket number, kept in a buffer of the key's size.
+  const cursor = new Uint8Array(Math.max(keySize, 4));
+  let first = true;
+  for (;;) {
+    const count: [number] = [room];
+    const result = lib().lookupBatch(fd, first ? null : cursor, cursor, keys, values, count, null) as number;
+    if (result === -ENOSPC) {
+      // One bucket holds more than there is room for.
+      room *= 2;
+      keys = new Uint8Array(room * keySize);
+      values = new Uint8Array(room * valueSize);
+      continue;
+    }
+    check(result, "list a map", ENOENT);
+    for (let i = 0; i < count[0]; i++)
+      each(
+        keys.subarray(i * keySize, (i + 1) * keySize),
+        values.subarray(i * valueSize, (i + 1) * valueSize),
+      );
+    if (result < 0) return;
+    first = false;
+  }
+}
+
+/** Makes a hash map whose elements are allocated as they come; the descriptor is the caller's. */
+export function createHashMap(name: string, keySize: number, valueSize: number, capacity: number): number {
+  const opts = {
+    sz: koffi.sizeof(MapCreateOpts),
+    btf_fd: 0,
+    btf_key_type_id: 0,
+    btf_value_type_id: 0,
+    btf_vmlinux_value_type_id: 0,
+    inner_map_fd: 0,
+    map_flags: BPF_F_NO_PREALLOC,
+    map_extra: 0,
+    numa_node: 0,
+    map_ifindex: 0,
+  };
+  const fd = lib().createMap(BPF_MAP_TYPE_HASH, name, keySize, valueSize, capacity, opts);
+  return check(fd, `make the map ${name}`);
+}
+
+/** A descriptor, the caller's, of the map with this id. */
+export function mapById(id: number): number {
+  return check(lib().mapById(id), `open the map with id ${id}`);
+}
+
+/** Pins a descriptor. */
+export function pinObject(fd: number, path: string): void {
+  check(lib().pin(fd, path), `pin ${path}`);
+}
+
+/** A descriptor of what is pinned at `path`, to be closed by the caller; undefined where nothing is. */
+export function getPinned(path: string): number | undefined {
+  const result = check(lib().get(path), `open the pin ${path}`, ENOENT);
+  return result < 0 ? undefined : result;
+}
+
+/** Closes a descriptor that `getPinned` or `createLink` gave. */
+export function closeFd(fd: number): void {
+  closeSync(fd);
+}
+
+/** `max_entries` of a map (struct bpf_map_info: type, id, key_size, value_size, max_entries). */
+export function mapCapacity(fd: number): number {
+  return info(fd)[4]!;
+}
+
+/** The interface of a tcx link (struct bpf_link_info: type, id, prog_id, pad, tcx.ifindex); 0 when the interface is gone. */
+export function linkIfindex(fd: number): number {
+  return info(fd)[4]!;
+}
+
+/** The first 64 bytes of the kernel's `struct bpf_*_info`, as its 32-bit words. */
+function info(fd: number): Uint32Array {
+  const words = new Uint32Array(16);
+  check(lib().info(fd, words, [words.byteLength]), "ask the kernel about an eBPF object");
+  return words;
+}
+
+/** A tcx ingress link, to be pinned and closed; it ends with its last reference. */
+export function createLink(program: number, ifindex: number): number {
+  return check(lib().linkCreate(program, ifindex, BPF_TCX_INGRESS, null), `attach to interface ${ifindex}`);
+}
+
+/**
+ * Whether the kernel has tcx (Linux 6.6). Asks to attach to an interface that cannot exist: a kernel with tcx looks for the
+ * interface (ENODEV), one without does not know the attach type (EINVAL).
+ */
+export function supportsTcx(program: number): boolean {
+  return lib().linkCreate(program, 0x7fffffff, BPF_TCX_INGRESS, null) === -ENODEV;
+}
+
+/** Swaps the program under a link, without a gap. */
+export function updateLink(link: number, program: number): void {
+  check(lib().linkUpdate(link, program, null), "renew an attached program");
+}
+
+/** Ends a link now, whoever else holds it. */
+export function detachLink(link: number): void {
+  check(lib().linkDetach(link), "detach a program", ENODEV, ENOENT, EINVAL);
+}
+
+/** Makes the clsact qdisc of an interface; false where there is one already. */
+export function createQdisc(ifindex: number): boolean {
+  const hook = tcHook(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS);
+  return check(lib().hookCreate(hook), `make the clsact qdisc of interface ${ifindex}`, EEXIST) === 0;
+}
+
+/** Removes the clsact qdisc with all filters on it. An interface that is gone is no error. */
+export function destroyQdisc(ifindex: number): void {
+  const hook = tcHook(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS);
+  check(lib().hookDestroy(hook), `remove the clsact qdisc of interface ${ifindex}`, ENOENT, ENODEV, EINVAL);
+}
+
+/** Puts our filter on the ingress side of the clsact qdisc, or swaps its program. */
+export function attachFilter(program: number, ifindex: number): void {
+  const opts = { ...tcOpts(), prog_fd: program, flags: BPF_TC_F_REPLACE };
+  check(lib().tcAttach(tcHook(ifindex, BPF_TC_INGRESS), opts), `attach a filter to interface ${ifindex}`);
+}
+
+/** Takes our filter away. A filter, qdisc or interface that is gone is no error. */
+export function detachFilter(ifindex: number): void {
+  const result = lib().tcDetach(tcHook(ifindex, BPF_TC_INGRESS), tcOpts());
+  check(result, `detach the filter from interface ${ifindex}`, ENOENT, ENODEV, EINVAL);
+}
+
+function tcHook(ifindex: number, attachPoint: number) {
+  return { sz: koffi.sizeof(TcHook), ifindex, attach_point: attachPoint, parent: 0 };
+}
+
+function tcOpts() {
+  return {
+    sz: koffi.sizeof(TcOpts),
+    prog_fd: 0,
+    flags: 0,
+    prog_id: 0,
+    handle: FILTER_HANDLE,
+    priority: FILTER_PRIORITY,
+  };
+}
+
+/** Fields of `struct __sk_buff` (linux/bpf.h) that BPF_PROG_TEST_RUN takes, and their offsets in it. */
+const SK_BUFF = { ifindex: 40, cb: 48, size: 192 };
+
+/** What the frame of a test run comes with; the fields as in `struct __sk_buff`. */
+export interface TestRunContext {
+  ifindex?: number;
+  /** Words of `cb`. */
+  cb?: number[];
+}
+
+/** Runs a program once on one frame (BPF_PROG_TEST_RUN); `verdict` is what it returned, `frame` what became of the frame. */
+export function testRun(
+  program: number,
+  frame: Uint8Array,
+  context: TestRunContext = {},
+): { verdict: number; frame: Uint8Array } {
+  const skBuff = new Uint8Array(SK_BUFF.size);
+  const words = new Uint32Array(skBuff.buffer);
+  words[SK_BUFF.ifindex / 4] = context.ifindex ?? 0;
+  words.set(context.cb ?? [], SK_BUFF.cb / 4);
+  const out = new Uint8Array(frame.length + 1024);
+  const opts = {
+    sz: koffi.sizeof(TestRunOpts),
+    data_in: frame,
+    data_out: out,
+    data_size_in: frame.length,
+    data_size_out: out.length,
+    ctx_in: skBuff,
+    ctx_out: null,
+    ctx_size_in: skBuff.length,
+    ctx_size_out: 0,
+    retval: 0,
+    repeat: 1,
+    duration: 0,
+    flags: 0,
+    cpu: 0,
+    batch_size: 0,
+  };
+  check(lib().testRun(program, opts), "run a program on a frame");
+  return { verdict: opts.retval | 0, frame: out.subarray(0, opts.data_size_out) };
+}
+
+/** The raw BTF of a compiled object, copied. */
+export function readBtf(path: string): Uint8Array {
+  const btf = checkPointer(lib().btfParse(path, null), `read the BTF of ${path}`);
+  try {
+    const size: [number] = [0];
+    const raw = checkPointer(lib().btfRaw(btf, size), `read the BTF of ${path}`);
+    return Uint8Array.from(koffi.decode(raw, koffi.array("uint8_t", size[0], "Typed")) as Uint8Array);
+  } finally {
+    lib().btfFree(btf);
+  }
+}
