@@ -57,6 +57,12 @@ function onlink(setExitCode: (code: number) => void): Command {
     .option("--runtime-dir <dir>", "the agent's runtime directory")
     .action(async (options) => setExitCode(await (await import("./down.ts")).down(options)));
 
+  command(
+    "demo",
+    "show the problem and its end with two guests in network namespaces; leaves nothing behind (root)",
+    ["onlink demo", "NO_COLOR=1 onlink demo"],
+  ).action(async () => setExitCode(await (await import("./demo.ts")).demo()));
+
   return program;
 }
 
