@@ -1,5 +1,5 @@
 /** The pages for users hold what the code has: every field, command, option and counter, and examples that parse. */
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { parse } from "yaml";
 import { parseConfig } from "../config/load.ts";
@@ -13,6 +13,15 @@ const PAGES = [
   "README.md",
   ...readdirSync(new URL("docs/", ROOT)).flatMap((name) => (name.endsWith(".md") ? [`docs/${name}`] : [])),
 ];
+
+/** All of the C and TypeScript, tests left out. */
+const SOURCES = ["bpf/", "src/"]
+  .flatMap((folder) =>
+    readdirSync(new URL(folder, ROOT), { recursive: true, encoding: "utf8" })
+      .filter((name) => /\.[ch]$|(?<!\.test)\.ts$/.test(name))
+      .map((name) => page(folder + name)),
+  )
+  .join("\n");
 
 function page(name: string): string {
   return readFileSync(new URL(name, ROOT), "utf8");
@@ -44,6 +53,22 @@ function yamlBlocks(name: string): Array<{ place: string; text: string }> {
     text: match[1] ?? "",
   }));
 }
+
+describe.each(["ARCHITECTURE.md", "CONTRIBUTING.md"])("%s", (name) => {
+  it("names files and folders that are there", () => {
+    const paths = [...page(name).matchAll(/`((?:bpf|src|test|docs|scripts)\/[\w./-]*)`/g)].map(
+      ([, path = ""]) => path,
+    );
+    expect(paths.length).toBeGreaterThan(5);
+    expect(paths.filter((path) => !existsSync(new URL(path, ROOT)))).toEqual([]);
+  });
+
+  it("names functions that are there", () => {
+    const functions = [...page(name).matchAll(/`(\w+)\(\)`/g)].map(([, called = ""]) => called);
+    expect(functions.length).toBeGreaterThan(0);
+    expect(functions.filter((called) => !new RegExp(`\\b${called}\\(`).test(SOURCES))).toEqual([]);
+  });
+});
 
 describe("examples of configurations", () => {
   const examples = PAGES.flatMap(yamlBlocks);
