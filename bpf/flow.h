@@ -195,7 +195,7 @@ static __always_inline __u32 insert_flow(const struct settings *settings, struct
  * Row I2: a flow for this frame, to one of the service's backends, chosen at random. 0, or the reason why there is none.
  * TCP flows open with a SYN only: anything else has lost its flow and must not meet another backend.
  */
-static __noinline __u32 open_flow(struct frame *frame, struct flow_key *key)
+static __noinline enum reason open_flow(struct frame *frame, struct flow_key *key)
 {
 	struct settings *settings = get_settings();
 	struct vif *vif = bpf_map_lookup_elem(&vifs, &key->vif);

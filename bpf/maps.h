@@ -77,7 +77,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, REASON_COUNT);
-	__type(key, enum reason);
+	__type(key, __u32); /* enum reason */
 	__type(value, struct counter);
 } counters SEC(".maps");
 
