@@ -37,6 +37,7 @@ export default defineConfig({
       {
         test: {
           name: "bench",
+          sequence: { groupOrder: 3 },
           include: ["bench/**/*.bench.ts"],
           fileParallelism: false,
           testTimeout: 600_000,
