@@ -25,7 +25,7 @@ import { frameErrors, parseFrame } from "../packet/frame.ts";
 import { hexDump, toHex } from "../packet/hex.ts";
 import { TCP_FLAG } from "../packet/tcp.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
-import type { Counters, Datapath, ProgramName, Reason, Settings } from "./types.ts";
+import type { Counters, Datapath, ProgramName, Reason, Settings, Vif } from "./types.ts";
 
 /** TC_ACT_*: what a program returns. */
 const UNTOUCHED = -1;
@@ -63,6 +63,17 @@ const SETTINGS: Settings = {
   timeoutTcpClosing: 10,
   timeoutUdp: 30,
   timeoutUdpAnswered: 180,
+  timeoutIcmp: 10,
+  hostServiceAddress: SERVICE,
+  flowEvents: false,
+};
+
+const VIF_ENTRY: Vif = {
+  metadataAddress: METADATA_ADDRESS,
+  addresses: [],
+  antiSpoof: true,
+  unknownPort: "drop",
+  arpReply: "unicast",
 };
 
 let bpffs: string;
@@ -83,7 +94,7 @@ beforeEach(() => {
   removeDatapath(bpffs);
   datapath = openDatapath({ pinDir: bpffs, attach: "auto", flowCapacity: 1024 });
   datapath.setSettings(SETTINGS);
-  datapath.setVif(VIF, { metadataAddress: METADATA_ADDRESS });
+  datapath.setVif(VIF, VIF_ENTRY);
   addService(80, "tcp", 1, [{ kind: "host-local", address: "127.0.0.1", port: 8080 }]);
   addService(53, "udp", 2, [{ kind: "host-local", address: "127.0.0.1", port: 5353 }]);
   addService(443, "tcp", 3, [
@@ -106,7 +117,7 @@ function addService(
   for (const [slot, backend] of backends.entries()) datapath.backends.set({ service: id, slot }, backend);
   datapath.services.set(
     { address: SERVICE, port, protocol },
-    { id, backends: backends.length, responseHopLimit: 64 },
+    { id, backends: backends.length, responseHopLimit: 64, whenNoBackend: "drop" },
   );
 }
 
@@ -412,7 +423,7 @@ describe("I2: TCP and UDP to a service", () => {
     const second = "169.254.169.253";
     datapath.services.set(
       { address: second, port: 80, protocol: "tcp" },
-      { id: 1, backends: 1, responseHopLimit: 64 },
+      { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "drop" },
     );
     datapath.serviceAddresses.set(second, { services: 1 });
     redirected("vif", syn());
@@ -425,7 +436,7 @@ describe("I2: TCP and UDP to a service", () => {
   it("the response hop limit is the TTL that the guest sees", () => {
     datapath.services.set(
       { address: SERVICE, port: 53, protocol: "udp" },
-      { id: 2, backends: 1, responseHopLimit: 1 },
+      { id: 2, backends: 1, responseHopLimit: 1, whenNoBackend: "drop" },
     );
     redirected("vif", query());
     const back = {
@@ -455,7 +466,7 @@ describe("I2: TCP and UDP to a service", () => {
     expect(new Set(chosen)).toEqual(new Set(["127.0.0.1", "127.0.0.2", "127.0.0.3"]));
     datapath.services.set(
       { address: SERVICE, port: 9000, protocol: "udp" },
-      { id: 9, backends: 1, responseHopLimit: 64 },
+      { id: 9, backends: 1, responseHopLimit: 64, whenNoBackend: "drop" },
     );
     expect(ports.map(sentTo)).toEqual(chosen);
   });
@@ -585,7 +596,7 @@ describe("what is for a service address and not served is dropped, unchanged, an
   it("no-backend: a service without any", () => {
     datapath.services.set(
       { address: SERVICE, port: 80, protocol: "tcp" },
-      { id: 1, backends: 0, responseHopLimit: 64 },
+      { id: 1, backends: 0, responseHopLimit: 64, whenNoBackend: "drop" },
     );
     expectUnchanged("vif", syn(), DROP);
     expect(counted()).toEqual({ "no-backend": 1 });

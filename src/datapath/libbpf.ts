@@ -77,6 +77,8 @@ const MapCreateOpts = koffi.struct("bpf_map_create_opts", {
   map_ifindex: "uint32_t",
 });
 
+const SampleCallback = koffi.proto("int ring_buffer_sample_fn(void *context, void *data, size_t size)");
+
 type Lib = ReturnType<typeof bind>;
 let loaded: Lib | undefined;
 
@@ -131,6 +133,12 @@ function bind() {
     tcAttach: library.func("int bpf_tc_attach(_Inout_ bpf_tc_hook *hook, _Inout_ bpf_tc_opts *opts)"),
     tcDetach: library.func("int bpf_tc_detach(_Inout_ bpf_tc_hook *hook, _Inout_ bpf_tc_opts *opts)"),
     testRun: library.func("int bpf_prog_test_run_opts(int program, _Inout_ bpf_test_run_opts *opts)"),
+    ringNew: library.func(
+      "void *ring_buffer__new(int fd, ring_buffer_sample_fn *sample, void *context, void *opts)",
+    ),
+    ringFd: library.func("int ring_buffer__epoll_fd(void *ring)"),
+    ringConsume: library.func("int ring_buffer__consume(void *ring)"),
+    ringFree: library.func("void ring_buffer__free(void *ring)"),
     btfParse: library.func("void *btf__parse(const char *path, void *ext)"),
     btfRaw: library.func("void *btf__raw_data(void *btf, _Out_ uint32_t *size)"),
     btfFree: library.func("void btf__free(void *btf)"),
@@ -437,6 +445,32 @@ export function testRun(
   };
   check(lib().testRun(program, opts), "run a program on a frame");
   return { verdict: opts.retval | 0, frame: out.subarray(0, opts.data_size_out) };
+}
+
+/** A ring buffer being read. */
+export interface RingReader {
+  /** Becomes readable when there is something; belongs to the reader. */
+  fd: number;
+  /** Hands over all that is there; returns how many. */
+  consume(): number;
+  close(): void;
+}
+
+/** Reads the ring buffer map `fd`; `sample` gets a copy of each record. */
+export function readRing(fd: number, sample: (record: Uint8Array) => void): RingReader {
+  const callback = koffi.register((_: unknown, data: unknown, size: number | bigint) => {
+    sample(Uint8Array.from(koffi.decode(data, koffi.array("uint8_t", Number(size), "Typed")) as Uint8Array));
+    return 0;
+  }, koffi.pointer(SampleCallback));
+  const ring = checkPointer(lib().ringNew(fd, callback, null, null), "read the ring buffer of events");
+  return {
+    fd: check(lib().ringFd(ring), "wait for events"),
+    consume: () => check(lib().ringConsume(ring), "read the ring buffer of events"),
+    close: () => {
+      lib().ringFree(ring);
+      koffi.unregister(callback);
+    },
+  };
 }
 
 /** The raw BTF of a compiled object, copied. */
