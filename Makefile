@@ -20,11 +20,11 @@ demo: build
 
 test: build .cache/vm/ready
 	@scripts/check-root.sh
-	@npx --no-install vitest run $(VITEST)
+	@npx --no-install vitest run --project unit --project kernel --project e2e $(VITEST)
 
 bench: build
 	@scripts/check-root.sh
-	@node dist/bench/download.js
+	@npx --no-install vitest run --project bench
 
 build: dist/onlink.bpf.o dist/cli/main.js
 

@@ -1,6 +1,7 @@
 import { defineConfig } from "vitest/config";
 
-// Three groups: unit needs nothing, kernel needs root and eBPF, e2e needs both and a lab of namespaces.
+// Four groups: unit needs nothing, kernel needs root and eBPF, e2e needs both and a lab of namespaces, bench measures and
+// wants the machine for itself, so `make test` leaves it out.
 // Each is a project of its own so that `npx vitest run --project unit` works on any machine.
 export default defineConfig({
   test: {
@@ -8,6 +9,7 @@ export default defineConfig({
       {
         test: {
           name: "unit",
+          sequence: { groupOrder: 0 },
           include: ["src/**/*.test.ts"],
           exclude: ["src/**/*.kernel.test.ts"],
         },
@@ -15,6 +17,7 @@ export default defineConfig({
       {
         test: {
           name: "kernel",
+          sequence: { groupOrder: 1 },
           include: ["src/**/*.kernel.test.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -23,11 +26,20 @@ export default defineConfig({
       {
         test: {
           name: "e2e",
+          sequence: { groupOrder: 2 },
           include: ["test/**/*.test.ts"],
           pool: "forks",
           maxWorkers: 2,
           testTimeout: 120_000,
           hookTimeout: 120_000,
+        },
+      },
+      {
+        test: {
+          name: "bench",
+          include: ["bench/**/*.bench.ts"],
+          fileParallelism: false,
+          testTimeout: 600_000,
         },
       },
     ],

@@ -19,8 +19,8 @@ static __always_inline void count_event_lost(void)
 		(*lost)++;
 }
 
-/* An event to be filled in and submitted; NULL where it is lost. */
-static __always_inline struct event *reserve_event(__u8 kind, __u32 vif)
+/* An event to be filled in and submitted; NULL where it is lost. Not inlined, so that its type is in the BTF. */
+static __noinline struct event *reserve_event(__u8 kind, __u32 vif)
 {
 	struct event *event = bpf_ringbuf_reserve(&events, sizeof(*event), 0);
 

@@ -11,9 +11,17 @@ if [ -e "$target/vmlinuz" ]; then
 fi
 
 # linux-image-cloud-amd64 is empty and depends on the kernel of the day.
-package=$(apt-cache depends linux-image-cloud-amd64 | awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }')
+kernel_package() {
+	apt-cache depends linux-image-cloud-amd64 2>/dev/null |
+		awk '$1 == "Depends:" && $2 ~ /^linux-image-/ { print $2; exit }'
+}
+package=$(kernel_package)
 if [ -z "$package" ]; then
-	echo "fetch-vm-kernel: apt knows no linux-image-cloud-amd64; run: apt-get update" >&2
+	apt-get update -q >/dev/null
+	package=$(kernel_package)
+fi
+if [ -z "$package" ]; then
+	echo "fetch-vm-kernel: apt knows no linux-image-cloud-amd64; this needs Debian's package archive (main) on amd64" >&2
 	exit 1
 fi
 

@@ -7,6 +7,7 @@ import { mountBpffs, unmount } from "../linux/libc.ts";
 import { inNetworkNamespace, makeNetworkNamespace } from "../linux/namespace.ts";
 import { openRtnetlink } from "../linux/rtnetlink.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
+import { SETTINGS, VIF } from "./testing.ts";
 import type { AttachKind, Datapath } from "./types.ts";
 
 /** A filter that matches nothing: one instruction of classic BPF, `ret 0`. */
@@ -37,6 +38,12 @@ const withDatapath = (attach: "auto" | AttachKind, use: (datapath: Datapath) => 
       datapath.close();
     }
   });
+/** Attaches to the vif, known as one: the datapath leaves others alone. */
+const attachVif = (datapath: Datapath) => {
+  datapath.setSettings(SETTINGS);
+  datapath.setVif(vif, VIF);
+  datapath.attach("vif", vif);
+};
 /**
  * How many programs sit on vif0: each counts an ARP request for another guest and lets it pass on. The request is real, made by the
  * kernel for a new neighbour behind eth0.
@@ -88,7 +95,7 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
 
   it("attaches, and stays when the process's handles are closed", () => {
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       expect(datapath.attachments()).toEqual([{ program: "vif", ifindex: vif, how }]);
     });
     expect(programsOnVif()).toBe(1);
@@ -97,16 +104,16 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
   it("renews in place: one program after a second start, and after a second call", () => {
     for (let start = 0; start < 2; start++)
       withDatapath(how, (datapath) => {
-        datapath.attach("vif", vif);
-        datapath.attach("vif", vif);
+        attachVif(datapath);
+        attachVif(datapath);
       });
     expect(programsOnVif()).toBe(1);
   });
 
   it(`takes over from ${other}`, () => {
-    withDatapath(other, (datapath) => datapath.attach("vif", vif));
+    withDatapath(other, (datapath) => attachVif(datapath));
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       expect(datapath.attachments()).toEqual([{ program: "vif", ifindex: vif, how }]);
     });
     expect(programsOnVif()).toBe(1);
@@ -115,7 +122,7 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
   it("detaches without a trace, and detaching nothing is no error", () => {
     const before = qdiscs();
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       datapath.detach("vif", vif);
       datapath.detach("vif", vif);
       expect(datapath.attachments()).toEqual([]);
@@ -126,7 +133,7 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
 
   it("clears the pins of an interface that is gone", () => {
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       run("ip", "link", "del", "vif0");
       datapath.detach("vif", vif);
       expect(datapath.attachments()).toEqual([]);
@@ -135,10 +142,10 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
 
   it("attaches to another interface that came with the number of one that is gone", () => {
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       run("ip", "link", "del", "vif0");
       addVif("index", `${vif}`);
-      datapath.attach("vif", vif);
+      attachVif(datapath);
     });
     expect(programsOnVif()).toBe(1);
   });
@@ -146,7 +153,7 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
   it("removeDatapath takes everything off and leaves no pin", () => {
     const before = qdiscs();
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       datapath.attach("fabric", ifindexOf("eth0"));
     });
     inside(() => removeDatapath(pinDir));
@@ -160,7 +167,7 @@ describe("the clsact qdisc", () => {
     run("tc", "qdisc", "add", "dev", "vif0", "clsact");
     const before = qdiscs();
     withDatapath("clsact", (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       datapath.detach("vif", vif);
     });
     expect(qdiscs()).toBe(before);
@@ -169,7 +176,7 @@ describe("the clsact qdisc", () => {
   it("stays where somebody else has put a filter on ours", () => {
     const filters = () => run("tc", "filter", "show", "dev", "vif0", "egress");
     withDatapath("clsact", (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       run("tc", "filter", "add", "dev", "vif0", "egress", ...CLASSIC_FILTER);
       const theirs = filters();
       datapath.detach("vif", vif);

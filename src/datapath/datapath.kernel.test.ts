@@ -25,20 +25,18 @@ import { frameErrors, parseFrame } from "../packet/frame.ts";
 import { hexDump, toHex } from "../packet/hex.ts";
 import { TCP_FLAG } from "../packet/tcp.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
-import type { Counters, Datapath, ProgramName, Reason, Settings, Vif } from "./types.ts";
+import { HOST_MAC, METADATA_ADDRESS, SERVICE, SETTINGS, VIF } from "./testing.ts";
+import type { Counters, Datapath, ProgramName, Reason } from "./types.ts";
 
 /** TC_ACT_*: what a program returns. */
 const UNTOUCHED = -1;
 const DROP = 2;
 const REDIRECT = 7;
 
-const VIF = 1;
-const SERVICE = "169.254.169.254";
+const LOOPBACK = 1;
 const GUEST = "10.0.1.3";
 const GUEST_MAC = "02:00:0a:00:01:03";
 const ROUTER_MAC = "02:00:0a:00:01:01";
-const HOST_MAC = "02:00:00:00:00:01";
-const METADATA_ADDRESS = "169.254.64.2";
 const FABRIC_SOURCE = "192.0.2.1";
 /** An empty record-route option (RFC 791), padded. */
 const RECORD_ROUTE = Uint8Array.of(7, 7, 4, 0, 0, 0, 0, 0);
@@ -49,32 +47,6 @@ const LOOPBACK_MAC = "00:00:00:00:00:00";
 const WORDS = Array.from({ length: 65536 }, (_, word) => word).filter(
   (word) => word < 600 || word >= 65536 - 600 || word % 61 === 0,
 );
-
-const SETTINGS: Settings = {
-  hostDevice: 1,
-  hostMac: HOST_MAC,
-  gatewayMac: GATEWAY_MAC,
-  fabricPortMin: 61000,
-  fabricPortMax: 61003,
-  maxFlows: 100,
-  maxFlowsPerVif: 50,
-  timeoutTcpSyn: 60,
-  timeoutTcpEstablished: 7200,
-  timeoutTcpClosing: 10,
-  timeoutUdp: 30,
-  timeoutUdpAnswered: 180,
-  timeoutIcmp: 10,
-  hostServiceAddress: SERVICE,
-  flowEvents: false,
-};
-
-const VIF_ENTRY: Vif = {
-  metadataAddress: METADATA_ADDRESS,
-  addresses: [],
-  antiSpoof: true,
-  unknownPort: "drop",
-  arpReply: "unicast",
-};
 
 let bpffs: string;
 let datapath: Datapath;
@@ -94,7 +66,7 @@ beforeEach(() => {
   removeDatapath(bpffs);
   datapath = openDatapath({ pinDir: bpffs, attach: "auto", flowCapacity: 1024 });
   datapath.setSettings(SETTINGS);
-  datapath.setVif(VIF, VIF_ENTRY);
+  datapath.setVif(LOOPBACK, VIF);
   addService(80, "tcp", 1, [{ kind: "host-local", address: "127.0.0.1", port: 8080 }]);
   addService(53, "udp", 2, [{ kind: "host-local", address: "127.0.0.1", port: 5353 }]);
   addService(443, "tcp", 3, [
@@ -166,7 +138,7 @@ describe("A1: ARP request for a service address", () => {
       ].join(""),
     );
     expect(counted()).toEqual({ "arp-reply": 1 });
-    expect(datapath.vifCounters(VIF)!["arp-reply"]).toEqual({ frames: 1n, bytes: 42n });
+    expect(datapath.vifCounters(LOOPBACK)!["arp-reply"]).toEqual({ frames: 1n, bytes: 42n });
   });
 
   it("answers a padded request, and one sent to a MAC (unicast poll, RFC 1122 s. 2.3.2.1)", () => {
@@ -267,7 +239,7 @@ describe("I2: TCP and UDP to a service", () => {
     expect(counted()).toEqual({ forwarded: 1 });
     expect(datapath.flows()).toMatchObject([
       [
-        { vif: VIF, guest: GUEST, guestPort: 40000, service: SERVICE, servicePort: 80, protocol: "tcp" },
+        { vif: LOOPBACK, guest: GUEST, guestPort: 40000, service: SERVICE, servicePort: 80, protocol: "tcp" },
         {
           kind: "host-local",
           backend: "127.0.0.1",
@@ -562,7 +534,11 @@ describe("what is for a service address and not served is dropped, unchanged, an
       "another protocol",
       ipv4Frame({ ...fromGuest, protocol: 132, payload: new Uint8Array(12) }),
     ],
-    ["unknown-port", "an echo reply", echoReply({ ...fromGuest, identifier: 1, sequence: 1 })],
+    [
+      "no-flow",
+      "an echo reply that nobody asked for",
+      echoReply({ ...fromGuest, identifier: 1, sequence: 1 }),
+    ],
     ["malformed", "IP version 6", syn().with(14, 0x65)],
     ["malformed", "header length 4 words", syn({ ip: { headerLength: 16 } })],
     ["malformed", "header longer than the packet", syn({ ip: { headerLength: 60, totalLength: 40 } })],
@@ -584,12 +560,11 @@ describe("what is for a service address and not served is dropped, unchanged, an
       "to the link-layer broadcast address (RFC 1122 s. 3.3.6)",
       syn({ destinationMac: BROADCAST_MAC }),
     ],
-    ["fragment", "first fragment", syn({ ip: { moreFragments: true } })],
-    ["fragment", "later fragment", syn({ ip: { fragmentOffset: 8 } })],
+    ["fragment", "a later fragment that comes first", syn({ ip: { fragmentOffset: 8 } })],
   ])("%s: %s", (reason, _, frame) => {
     expectUnchanged("vif", frame, DROP);
     expect(counted()).toEqual({ [reason]: 1 });
-    expect(datapath.vifCounters(VIF)![reason].frames).toBe(1n);
+    expect(datapath.vifCounters(LOOPBACK)![reason].frames).toBe(1n);
     expect(datapath.flowCount()).toBe(0);
   });
 
@@ -607,7 +582,7 @@ describe("what is for a service address and not served is dropped, unchanged, an
     expectUnchanged("vif", query({ sourcePort: 51 }), DROP);
     redirected("vif", query({ sourcePort: 50 }));
     expect(counted()).toEqual({ forwarded: 51, limit: 1 });
-    expect(datapath.flowCount(VIF)).toBe(50);
+    expect(datapath.flowCount(LOOPBACK)).toBe(50);
   });
 
   it("limit: the system at its limit", () => {
@@ -631,10 +606,12 @@ describe("what is for a service address and not served is dropped, unchanged, an
 });
 
 describe("a vif that the maps do not know", () => {
-  it("opens no flow", () => {
-    datapath.removeVif(VIF);
-    expectUnchanged("vif", syn(), DROP);
-    expect(datapath.vifCounters(VIF)).toBeUndefined();
+  it("is left alone", () => {
+    datapath.removeVif(LOOPBACK);
+    expectUnchanged("vif", syn(), UNTOUCHED);
+    expectUnchanged("vif", windowsArpRequest(), UNTOUCHED);
+    expect(counted()).toEqual({});
+    expect(datapath.vifCounters(LOOPBACK)).toBeUndefined();
   });
 });
 
@@ -644,11 +621,11 @@ describe("flows end", () => {
       redirected("vif", query({ destinationPort: 123, sourcePort: port }));
     redirected("vif", syn());
     expect(datapath.endFlows({ vif: 2 })).toBe(0);
-    expect(datapath.endFlows({ vif: VIF, service: 4 })).toBe(4);
-    expect(datapath.flowCount(VIF)).toBe(1);
+    expect(datapath.endFlows({ vif: LOOPBACK, service: 4 })).toBe(4);
+    expect(datapath.flowCount(LOOPBACK)).toBe(1);
     for (let port = 5; port <= 8; port++)
       redirected("vif", query({ destinationPort: 123, sourcePort: port }));
-    datapath.removeVif(VIF);
+    datapath.removeVif(LOOPBACK);
     expect(datapath.flowCount()).toBe(0);
     expect(datapath.flows()).toEqual([]);
   });
@@ -659,7 +636,7 @@ describe("flows end", () => {
     redirected("vif", syn());
     await expect.poll(() => datapath.flowCount(), { timeout: 10_000, interval: 50 }).toBe(1);
     expect(datapath.flows().map(([key]) => key.protocol)).toEqual(["tcp"]);
-    expect(datapath.flowCount(VIF)).toBe(1);
+    expect(datapath.flowCount(LOOPBACK)).toBe(1);
   });
 });
 
@@ -674,6 +651,6 @@ describe("adoption", () => {
     expect(datapath.flowCount()).toBe(1);
     redirected("vif", query());
     expect(datapath.flows()[0]![1].framesOut).toBe(2n);
-    expect(datapath.vifCounters(VIF)!.forwarded.frames).toBe(2n);
+    expect(datapath.vifCounters(LOOPBACK)!.forwarded.frames).toBe(2n);
   });
 });

@@ -1,0 +1,126 @@
+/** Interfaces that come, go and change their names while the agent runs. */
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
+import { startHttpServer } from "../src/lab/servers.ts";
+import { waitFor } from "../src/lab/wait.ts";
+import { interfaceIn, metadataAddressIn, startAgent, statusOf } from "./support/agent.ts";
+import { output, requestFrom, shell } from "./support/commands.ts";
+
+const URL = "http://169.254.169.254/";
+const web = {
+  name: "web",
+  link: "veth",
+  behaviour: "on-link",
+  address: "10.0.1.3/24",
+  gateway: "10.0.1.1",
+} as const;
+
+let lab: Lab;
+beforeEach(async () => {
+  lab = await openLab();
+  await startHttpServer(lab.host, { address: "127.0.0.1", port: 8080 });
+});
+afterEach(() => lab?.close());
+
+function start(...interfaces: string[]) {
+  return startAgent(lab, {
+    services: [{ name: "web", address: "169.254.169.254", port: 80, backends: ["127.0.0.1:8080"] }],
+    interfaces: interfaces.map((name) => ({ name })),
+  });
+}
+
+/** The state of an interface; undefined where the status does not list it. */
+async function stateOf(name: string): Promise<string | undefined> {
+  return interfaceIn(await statusOf(lab), name)?.state;
+}
+
+function reaches(name: string, state: string | undefined): Promise<true> {
+  return waitFor(`${name} to be ${state ?? "unknown"}`, async () => (await stateOf(name)) === state);
+}
+
+/** A guest that asks as soon as it is there: the agent has it as a vif by then or soon after. */
+async function firstAnswer(guest: Guest) {
+  // curl tries again when nobody answers ARP yet, which is "no route to host" in the end.
+  const retry = ["--connect-timeout", "1", "--retry", "9", "--retry-all-errors", "--retry-delay", "0"];
+  return requestFrom(guest, URL, ...retry);
+}
+
+test("a name that is not there waits, works when it comes, and keeps its metadata address", async () => {
+  await start("vif-web");
+  expect(await stateOf("vif-web")).toBe("waiting");
+
+  const first = await lab.addGuest(web);
+  const { peer } = await firstAnswer(first);
+  expect(peer).toBe(metadataAddressIn(await statusOf(lab), "vif-web"));
+
+  await output(lab.host, ["ip", "link", "del", "vif-web"]);
+  await reaches("vif-web", "waiting");
+  // Another one comes first, so that the address would be taken were it not kept.
+  await output(lab.host, ["ip", "netns", "del", "web"]);
+  await lab.addGuest({ ...web, name: "other", address: "10.0.2.3/24", gateway: "10.0.2.1" });
+  const again = await lab.addGuest({ ...web, gatewayOnHost: false });
+  expect((await firstAnswer(again)).peer).toBe(peer);
+});
+
+test("one that comes works within moments; one that goes and comes again keeps its metadata address", async () => {
+  await start("vif-*");
+  const guest = await lab.addGuest(web);
+  const { peer } = await firstAnswer(guest);
+  await output(lab.host, ["ip", "link", "del", "vif-web"]);
+  await reaches("vif-web", undefined);
+  await output(lab.host, ["ip", "netns", "del", "web"]);
+
+  const other = await lab.addGuest({ ...web, name: "other", address: "10.0.2.3/24", gateway: "10.0.2.1" });
+  expect((await firstAnswer(other)).peer).not.toBe(peer);
+  const again = await lab.addGuest({ ...web, gatewayOnHost: false });
+  expect((await firstAnswer(again)).peer).toBe(peer);
+  expect((await requestFrom(other, URL)).peer).not.toBe(peer);
+});
+
+test("a name that leaves the pattern is detached, one that enters it is attached", async () => {
+  await start("vif-*");
+  const guest = await lab.addGuest(web);
+  await firstAnswer(guest);
+
+  await output(lab.host, ["ip", "link", "set", "vif-web", "name", "plain0"]);
+  await reaches("vif-web", undefined);
+  expect(await stateOf("plain0")).toBeUndefined();
+  const { code } = await guest.run(["arping", "-c1", "-w1", "-I", "eth0", "169.254.169.254"]);
+  expect(code).toBe(1);
+
+  await output(lab.host, ["ip", "link", "set", "plain0", "name", "vif-new"]);
+  await reaches("vif-new", "attached");
+  expect((await firstAnswer(guest)).peer).toBe(metadataAddressIn(await statusOf(lab), "vif-new"));
+});
+
+test("down and up again is no change", async () => {
+  await start("vif-*");
+  const guest = await lab.addGuest(web);
+  const { peer } = await firstAnswer(guest);
+  await shell(lab.host, "ip link set vif-web down; ip link set vif-web up");
+  expect((await firstAnswer(guest)).peer).toBe(peer);
+});
+
+test("a hundred at once, and away again", async () => {
+  await start("vif-*");
+  const guests = await lab.addGuests(
+    Array.from({ length: 100 }, (_, index) => ({
+      ...web,
+      name: `g${index}`,
+      behaviour: index % 2 === 0 ? "routed" : "on-link",
+      gatewayOnHost: false,
+    })),
+  );
+  const status = await waitFor("100 attached vifs", async () => {
+    const now = await statusOf(lab);
+    return now.interfaces.filter(({ state }) => state === "attached").length === 100 && now;
+  });
+  expect(new Set(guests.map(({ vif }) => metadataAddressIn(status, vif))).size).toBe(100);
+  for (const guest of [guests[0]!, guests[57]!, guests[99]!]) {
+    expect((await requestFrom(guest, URL)).peer).toBe(metadataAddressIn(status, guest.vif));
+  }
+  await output(lab.host, ["ip", "-batch", "-"], {
+    input: guests.map(({ name }) => `netns del ${name}\n`).join(""),
+  });
+  await waitFor("the vifs to go", async () => (await statusOf(lab)).interfaces.length === 0);
+});

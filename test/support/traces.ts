@@ -1,0 +1,71 @@
+/** What a host has and runs, to compare before and after. */
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import type { Lab } from "../../src/lab/lab.ts";
+import { output, shell } from "./commands.ts";
+
+/** Where the datapath is pinned unless the configuration says otherwise. */
+const PINS = "/run/onlink/bpf";
+
+/**
+ * Everything of a lab's host that onlink may change, under the name of what it is. What changes by itself (counters, times) is
+ * left out.
+ */
+export async function hostState(lab: Lab): Promise<Record<string, string>> {
+  const commands = {
+    links: "ip -oneline link",
+    addresses: "ip -oneline address | sed 's/valid_lft.*//'",
+    routes: "ip route show table all; ip -6 route show table all; ip rule",
+    settings:
+      "cd /proc/sys/net/ipv4; grep -H . conf/*/* ip_local_reserved_ports ip_local_port_range ip_forward",
+    hooks: "tc qdisc show; for link in $(ls /sys/class/net); do tc filter show dev $link ingress; done",
+    mounts: "cut -d' ' -f 1-4 /proc/mounts",
+    files: "find /run /var/lib | sort",
+  };
+  const states = await Promise.all(
+    Object.entries(commands).map(async ([name, line]) => [name, await shell(lab.host, line)] as const),
+  );
+  return Object.fromEntries(states);
+}
+
+/** Ids of BPF objects of the kernel, as bpftool names their kinds. */
+export type BpfObjects = Record<"prog" | "map" | "link", number[]>;
+
+/** The BPF objects that are pinned by a lab's agent, and the maps inside its maps. */
+export async function pinnedObjects(lab: Lab): Promise<BpfObjects> {
+  const show = async (kind: keyof BpfObjects, folder: "programs" | "maps" | "links") => {
+    const path = `${lab.root}${PINS}/${folder}`;
+    const names = existsSync(path) ? await readdir(path) : [];
+    return Promise.all(
+      names.map(async (name) => {
+        const shown = await output(lab.host, [
+          "bpftool",
+          "-j",
+          kind,
+          "show",
+          "pinned",
+          `${PINS}/${folder}/${name}`,
+        ]);
+        return JSON.parse(shown) as { id: number };
+      }),
+    );
+  };
+  const ids = (objects: Array<{ id: number }>) => objects.map(({ id }) => id);
+  const inner: Array<{ inner_map_id: number }> = JSON.parse(
+    await output(lab.host, ["bpftool", "-j", "map", "dump", "pinned", `${PINS}/maps/flows`]),
+  );
+  return {
+    prog: ids(await show("prog", "programs")),
+    map: [...ids(await show("map", "maps")), ...inner.map((entry) => entry.inner_map_id)],
+    link: ids(await show("link", "links")),
+  };
+}
+
+/** Those of some BPF objects that the kernel still has. */
+export async function stillThere(lab: Lab, objects: BpfObjects): Promise<BpfObjects> {
+  const left = async (kind: keyof BpfObjects) => {
+    const all: Array<{ id: number }> = JSON.parse(await output(lab.host, ["bpftool", "-j", kind, "show"]));
+    return objects[kind].filter((id) => all.some((one) => one.id === id));
+  };
+  return { prog: await left("prog"), map: await left("map"), link: await left("link") };
+}
