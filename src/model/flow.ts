@@ -137,7 +137,7 @@ export function choosePort(
   candidates: PortCandidates & { own?: number },
 ): number | undefined {
   const { own, min, max, taken } = candidates;
-  if (own && !taken(own)) return own;
+  if (own !== undefined && own !== 0 && !taken(own)) return own;
   const port = context.choices.port({ min, max, taken });
   if (port !== undefined && (port < min || port > max || taken(port)))
     throw new RangeError(`port ${port} was chosen, which is taken or not in ${min}-${max}`);

@@ -34,7 +34,11 @@ export function openToGuest(
   if (overLimit !== undefined) return overLimit;
 
   const taken = (port: number) => port === formerPort || flows.has(flowKey(keyWith(port)));
-  const servicePort = choosePort(context, { ...portsFor(reverse), taken });
+  // An echo's identifier stays: it is not a port that could be changed.
+  const servicePort =
+    reverse.protocol === "icmp"
+      ? reverse.backendPort
+      : choosePort(context, { own: reverse.backendPort, ...OTHER_PORTS, taken });
   if (servicePort === undefined) return drop("no-port", vif.ifindex);
   const flow = openFlow(context, vif, {
     ...keyWith(servicePort),
@@ -47,11 +51,6 @@ export function openToGuest(
     responseHopLimit: DEFAULT_TTL,
   });
   return sendToGuest(context, flow, frame);
-}
-
-/** The host's own port where it can be; an echo's identifier stays, it is not a port that could be changed. */
-function portsFor({ protocol, backendPort: own }: ReverseKey): { own?: number; min: number; max: number } {
-  return protocol === "icmp" ? { min: own, max: own } : { own, ...OTHER_PORTS };
 }
 
 /** Where the guest is: as configured, else as learned; undefined while either address is not known. */
