@@ -64,6 +64,7 @@ const TIMEOUTS = {
   timeoutTcpClosing: 10,
   timeoutUdp: 30,
   timeoutUdpAnswered: 180,
+  timeoutIcmp: 10,
 } satisfies Partial<Settings>;
 
 /** The flow maps' least capacity: their size is fixed when they are made, and limits may be raised later. */
@@ -148,6 +149,8 @@ function prepareDatapath(config: Config, datapath: Datapath, { device, peer }: H
     maxFlows: config.limits.flows,
     maxFlowsPerVif: config.limits.flowsPerInterface,
     ...TIMEOUTS,
+    hostServiceAddress: config.services[0]!.address,
+    flowEvents: false,
   });
   for (const { program, ifindex } of datapath.attachments()) {
     if (program === "host" && ifindex !== peer.ifindex) datapath.detach("host", ifindex);

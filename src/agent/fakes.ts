@@ -29,7 +29,7 @@ export function fakeDatapath(): FakeDatapath {
       serviceAddresses: fakeMap("address", writes),
       services: fakeMap("service", writes),
       backends: fakeMap("backend", writes),
-      vifs: { get: (ifindex) => vifs.get(ifindex), entries: () => [...vifs] },
+      vifs: () => new Map(vifs),
       setVif(ifindex, vif) {
         writes.push(`set vif ${ifindex} ${vif.metadataAddress}`);
         vifs.set(ifindex, vif);

@@ -96,15 +96,15 @@ describe("services", () => {
     expect(datapath.services.entries()).toEqual([
       [
         { address: "169.254.169.254", port: 80, protocol: "tcp" },
-        { id: 1, backends: 1, responseHopLimit: 64 },
+        { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "reject" },
       ],
       [
         { address: "169.254.169.253", port: 53, protocol: "udp" },
-        { id: 2, backends: 1, responseHopLimit: 64 },
+        { id: 2, backends: 1, responseHopLimit: 64, whenNoBackend: "reject" },
       ],
       [
         { address: "169.254.169.253", port: 53, protocol: "tcp" },
-        { id: 3, backends: 1, responseHopLimit: 64 },
+        { id: 3, backends: 1, responseHopLimit: 64, whenNoBackend: "reject" },
       ],
     ]);
     expect(datapath.serviceAddresses.get("169.254.169.253")).toEqual({ services: 2 });
@@ -192,7 +192,7 @@ describe("services", () => {
   it("ends the flows of a service that is no longer configured", () => {
     const { services, takeWrites, datapath } = setUp({});
     const key = { address: "169.254.169.250", port: 1, protocol: "tcp" } as const;
-    datapath.services.set(key, { id: 7, backends: 0, responseHopLimit: 64 });
+    datapath.services.set(key, { id: 7, backends: 0, responseHopLimit: 64, whenNoBackend: "reject" });
     takeWrites();
     services.reconcile();
     expect(takeWrites()).toContain("end flows of service 7");

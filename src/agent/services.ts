@@ -64,6 +64,7 @@ export function desiredServices(services: readonly ResolvedService[]): DesiredSe
     service.protocol.map((protocol) => ({
       key: { address: service.address, port: service.port, protocol },
       responseHopLimit: service.responseHopLimit,
+      whenNoBackend: service.whenNoBackend,
       backends: backends.flatMap(({ resolved }) => (resolved.inUse ? [resolved.entry] : [])),
     })),
   );

@@ -15,14 +15,10 @@ import { suggest } from "./suggest.ts";
 const NOT_SUPPORTED_YET: ReadonlySet<string> = new Set([
   "services.kind",
   "services.healthCheck",
-  "services.whenNoBackend",
   "metadata",
-  "interfaces.gateway",
   "interfaces.metadata",
-  "interfaces.antiSpoof",
   "interfaces.unknownPort",
   "interfaces.arpReply",
-  "defaults",
   "api.listen",
 ]);
 
@@ -69,6 +65,10 @@ const backend = z.unknown().transform((input, context) => {
   return z.NEVER;
 });
 
+const toggle = value("a switch", "true or false", (input) =>
+  typeof input === "boolean" ? input : undefined,
+);
+
 const protocols = value("a protocol", "tcp, udp or [tcp, udp]", (input): Protocol[] | undefined => {
   const given: unknown[] = Array.isArray(input) ? input : [input];
   return given.length > 0 && given.every(isProtocol) ? [...new Set(given)] : undefined;
@@ -106,9 +106,14 @@ export const serviceSchema = section({
   protocol: protocols.default(["tcp"]),
   backends: list("at least one backend", backend),
   responseHopLimit: integer("a hop limit", 1, 64).default(64),
-  allowAnyAddress: value("a switch", "true or false", (input) =>
-    typeof input === "boolean" ? input : undefined,
-  ).default(false),
+  whenNoBackend: choice("a way to treat frames", ["reject", "drop", "pass"]).default("reject"),
+  allowAnyAddress: toggle.default(false),
+});
+
+/** The gateway of the guest behind an interface. */
+const gatewaySchema = section({
+  address: guestAddress,
+  answerArp: toggle.default(false),
 });
 
 /** An entry of `interfaces`: a pattern, or one interface and, if known, the identity of its guest. */
@@ -122,6 +127,15 @@ export const interfaceSchema = section({
   projectId: uuid.optional(),
   addresses: list("at least one IPv4 address", guestAddress).optional(),
   mac: interfaceMac.optional(),
+  antiSpoof: toggle.optional(),
+  gateway: gatewaySchema.optional(),
+});
+
+/** The section `defaults`: what holds for every interface that does not say otherwise. */
+const defaultsSchema = section({
+  antiSpoof: toggle.default(true),
+  unknownPort: choice("a way to treat frames", ["reject", "drop"]).default("reject"),
+  arpReply: choice("a way to reply", ["unicast", "broadcast"]).default("unicast"),
 });
 
 const limitsSchema = section({
@@ -152,15 +166,14 @@ export const agentSchema = section({
   ).default("169.254.64.0/18"),
   stateDir: absolutePath(MAX_PATH).default("/var/lib/onlink"),
   runtimeDir: absolutePath(MAX_SOCKET_PATH - `/${SOCKET_NAME}`.length).default("/run/onlink"),
-  attach: value("a way to attach", "auto, tcx or clsact", (input) =>
-    input === "auto" || input === "tcx" || input === "clsact" ? input : undefined,
-  ).default("auto"),
+  attach: choice("a way to attach", ["auto", "tcx", "clsact"]).default("auto"),
 });
 
 /** The whole file. */
 export const configSchema = section({
   services: list("at least one service, else there is nothing to do", serviceSchema),
   interfaces: list("at least one interface name or pattern, else there is nothing to do", interfaceSchema),
+  defaults: defaultsSchema.prefault({}),
   limits: limitsSchema.prefault({}),
   fabric: fabricSchema.prefault({}),
   agent: agentSchema.prefault({}),
@@ -216,6 +229,12 @@ function text<T>(noun: string, expected: string, parse: (input: string) => T | u
 
 function integer(noun: string, least: number, most: number) {
   return value(noun, `${least}-${most}`, (input) => (isWithin(input, least, most) ? input : undefined));
+}
+
+/** One of some words; there are two or more. */
+function choice<const Word extends string>(noun: string, words: readonly Word[]) {
+  const expected = `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+  return value(noun, expected, (input) => words.find((word) => word === input));
 }
 
 function absolutePath(maxBytes: number) {
