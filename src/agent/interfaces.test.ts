@@ -144,7 +144,7 @@ interfaces:
     mac: 02:00:0a:00:01:03
     antiSpoof: true
     gateway: { address: 10.0.1.1, answerArp: true }
-  - { name: "tap*", gateway: { address: 10.0.1.1 } }
+  - { name: "tap*", gateway: { address: 10.0.1.1, answerArp: false } }
 defaults: { antiSpoof: false, unknownPort: drop, arpReply: broadcast }
 agent: { metadataAddresses: 169.254.64.0/28 }
 `);

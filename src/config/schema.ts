@@ -113,7 +113,7 @@ export const serviceSchema = section({
 /** The gateway of the guest behind an interface. */
 const gatewaySchema = section({
   address: guestAddress,
-  answerArp: toggle.default(false),
+  answerArp: toggle,
 });
 
 /** An entry of `interfaces`: a pattern, or one interface and, if known, the identity of its guest. */
