@@ -91,9 +91,15 @@ static __noinline int reject_tcp(struct __sk_buff *skb, struct frame *frame)
 	}
 	if (bpf_skb_change_tail(skb, offset + sizeof(rst), 0) || bpf_skb_store_bytes(skb, offset, &rst, sizeof(rst), 0))
 		return -1;
-	/* Options are not answered; in their place is the end of the list. */
-	if (options && options <= IP_OPTIONS_MAX && bpf_skb_store_bytes(skb, ETH_IPV4_LENGTH, none, options, 0))
-		return -1;
+	/*
+	 * Options are not answered; in their place is the end of the list. The barrier has clang compare `options` itself and not a copy less
+	 * four, which verifiers before Linux 6.10 do not tie to it.
+	 */
+	if (options >= sizeof(__be32)) {
+		barrier_var(options);
+		if (options > IP_OPTIONS_MAX || bpf_skb_store_bytes(skb, ETH_IPV4_LENGTH, none, options, 0))
+			return -1;
+	}
 	return write_eth_ipv4(skb, &frame->head);
 }
 
