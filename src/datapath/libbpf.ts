@@ -13,6 +13,8 @@ import { DatapathError } from "./errors.ts";
 const BPF_TCX_INGRESS = 46;
 const BPF_MAP_TYPE_HASH = 1;
 const BPF_F_NO_PREALLOC = 1;
+/** Of the verifier's log, what is wrong and the figures at the end: not the steps before it, which fill any buffer (BPF_LOG_STATS). */
+const LOG_STATS = 4;
 /** `bpf_tc_attach_point`. */
 const BPF_TC_INGRESS = 1;
 const BPF_TC_EGRESS = 2;
@@ -106,6 +108,7 @@ function bind() {
     nextProgram: library.func("void *bpf_object__next_program(void *object, void *program)"),
     programFd: library.func("int bpf_program__fd(void *program)"),
     setLogBuffer: library.func("int bpf_program__set_log_buf(void *program, void *buffer, size_t size)"),
+    setLogLevel: library.func("int bpf_program__set_log_level(void *program, uint32_t level)"),
     nextMap: library.func("void *bpf_object__next_map(void *object, void *map)"),
     findMap: library.func("void *bpf_object__find_map_by_name(void *object, const char *name)"),
     mapName: library.func("const char *bpf_map__name(void *map)"),
@@ -186,21 +189,30 @@ export function closeObject(object: BpfObject): void {
   lib().close(object);
 }
 
-/** Loads maps and programs. The error carries the end of the verifier's log where the verifier said no. */
+/** Loads maps and programs. The error carries the verifier's reason where the verifier said no. */
 export function loadObject(object: BpfObject): void {
   const logs: Buffer[] = [];
   for (let program = lib().nextProgram(object, null); program; program = lib().nextProgram(object, program)) {
     const log = Buffer.alloc(64 * 1024);
     logs.push(log);
     check(lib().setLogBuffer(program, log, log.length), "set the verifier's log");
+    check(lib().setLogLevel(program, LOG_STATS), "set the verifier's log");
   }
   const result = lib().load(object) as number;
   if (result >= 0) return;
   const said = logs
-    .map((log) => log.toString("latin1", 0, log.indexOf(0)).trim())
-    .filter((text) => text !== "")
-    .map((text) => text.split("\n").slice(-3).join("; "));
+    .map((log) => verifierReason(log.toString("latin1", 0, log.indexOf(0))))
+    .filter((text) => text !== "");
   throw new DatapathError(`load the datapath: ${[errnoText(-result), ...said].join(": ")}`, -result);
+}
+
+/** What a log of the verifier says is wrong; empty where nothing is, and only the figures are there. */
+function verifierReason(log: string): string {
+  const figures = /^(verification time|stack depth|processed) /;
+  return log
+    .split("\n")
+    .filter((line) => line !== "" && !figures.test(line))
+    .join("; ");
 }
 
 /** Name, and capacity when it is to differ from the object's, of each map; pins are made, or reused, under `pinDir`. */
@@ -336,9 +348,17 @@ export function linkIfindex(fd: number): number {
   return info(fd)[4]!;
 }
 
-/** The first 64 bytes of the kernel's `struct bpf_*_info`, as its 32-bit words. */
+/**
+ * How many instructions the verifier went through to accept a program, all paths together; it takes 1,000,000 at most. Undefined
+ * before Linux 5.16, which does not say (struct bpf_prog_info, verified_insns at byte 216).
+ */
+export function verifiedInstructions(program: number): number | undefined {
+  return info(program)[54] || undefined;
+}
+
+/** The first 256 bytes of the kernel's `struct bpf_*_info`, as its 32-bit words. */
 function info(fd: number): Uint32Array {
-  const words = new Uint32Array(16);
+  const words = new Uint32Array(64);
   check(lib().info(fd, words, [words.byteLength]), "ask the kernel about an eBPF object");
   return words;
 }
