@@ -25,7 +25,7 @@ import { fragmentFrame } from "../packet/fragment.ts";
 import { ICMP_TYPE, UNREACHABLE_CODE } from "../packet/icmp.ts";
 import { TCP_FLAG } from "../packet/tcp.ts";
 import type { Reason } from "./reasons.ts";
-import { type ModelState, NS_PER_S, newState, setService, setVif, type Target } from "./state.ts";
+import { type ModelState, NS_PER_S, newState, serviceKey, setService, setVif, type Target } from "./state.ts";
 import type { StepInput } from "./step.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -307,6 +307,7 @@ const arpCases: Case[] = [
       ["a probe for another 169.254 address", arpProbe({ ...ask, targetAddress: "169.254.7.7" })],
       ["an announcement of another", arpAnnouncement({ senderMac: GUEST_MAC, address: "169.254.7.7" })],
       ["a reply to a service address", arpReply({ ...ask, targetMac: GATEWAY_MAC, targetAddress: METADATA })],
+      ["a reply to the gateway", arpReply({ ...ask, targetMac: GATEWAY_MAC, targetAddress: "10.0.1.1" })],
       [
         "another operation",
         arpRequest({ ...ask, targetAddress: METADATA, arp: { operation: ARP_OPERATION.reply + 1 } }),
@@ -521,6 +522,48 @@ const natCases: Case[] = [
       }),
     ),
     reason: "forwarded",
+  },
+  {
+    row: "I2",
+    title: "port 0 is no port that could stay",
+    input: vif(tcpFrame({ ...fromGuest, ...syn, sourcePort: 0 })),
+    verdict: send(
+      TO_HOST,
+      tcpFrame({
+        ...onHost,
+        source: METADATA_ADDRESS,
+        destination: "127.0.0.1",
+        ...natSyn,
+        sourcePort: 1024,
+        ip: { ...fromGuest.ip, ttl: 64 },
+      }),
+    ),
+    reason: "forwarded",
+  },
+  {
+    row: "I2",
+    title: "a server on the host may answer from whichever of its addresses",
+    before: [openTcp],
+    input: host(
+      tcpFrame({
+        ...fromServer,
+        source: "192.0.2.1",
+        sourcePort: 8080,
+        destinationPort: 40000,
+        flags: TCP_FLAG.ack,
+      }),
+    ),
+    verdict: toVif(
+      tcpFrame({
+        ...fromService,
+        sourcePort: 80,
+        destinationPort: 40000,
+        flags: TCP_FLAG.ack,
+        ip: { ttl: 2 },
+      }),
+    ),
+    reason: "returned",
+    vif: VIF,
   },
   {
     row: "I2",
@@ -797,6 +840,14 @@ const fragmentCases: Case[] = [
   },
   {
     row: "I5",
+    title: "a later one of another protocol",
+    before: [vif(fragments[0]!)],
+    input: vif(withByte(fragments[1]!, 23, 6)),
+    verdict: DROP,
+    reason: "fragment",
+  },
+  {
+    row: "I5",
     title: "a later one on another vif",
     before: [vif(fragments[0]!)],
     input: vif(fragments[1]!, { ifindex: PLAIN_VIF }),
@@ -869,7 +920,70 @@ const guestError = {
   ip: { tos: 0xc0 },
 };
 
+const quotedAnswer = quote(udpFrame({ ...fromDns, ...answer, destinationPort: 40000 }));
+const natSynOnHost = tcpFrame({ ...onHost, source: METADATA_ADDRESS, destination: "127.0.0.1", ...natSyn });
+
+/** The guest's SYN as an error quotes it. Of a checksum that is not quoted whole, what there is stays as it came. */
+function quotedSyn(length: number): Uint8Array {
+  const whole = quote(tcpFrame({ ...fromGuest, ...syn, ip: {} }), 20 + length);
+  return length === 17 ? withByte(whole, 36, natSynOnHost[14 + 36]!) : whole;
+}
+
 const icmpErrorCases: Case[] = [
+  ...[8, 17, 18, 19].map(
+    (length): Case => ({
+      row: "I6",
+      title: `the host's stack, about a TCP segment of which ${length} bytes are quoted`,
+      before: [openTcp],
+      input: host(icmpError({ ...fromServer, ...tooBig, quoted: quote(natSynOnHost, 20 + length) })),
+      verdict: toVif(
+        icmpError({
+          ...fromService,
+          ...tooBig,
+          ip: { ttl: 2 },
+          quoted: quotedSyn(length),
+        }),
+      ),
+      reason: "icmp-error",
+      vif: VIF,
+    }),
+  ),
+  {
+    row: "I6",
+    title:
+      "the guest's error with a quoted header of 16 bytes, where the address would be read as ports of a flow",
+    given: (state) => {
+      const service = state.services.get(serviceKey(DNS, "udp", 53))!;
+      setService(state, { address: DNS, protocol: "udp", port: 0x0a00 }, service);
+    },
+    before: [vif(udpFrame({ ...toDns, sourcePort: 0x0103, destinationPort: 0x0a00 }))],
+    input: vif(icmpError({ ...guestError, quoted: withByte(quotedAnswer, 0, 0x44) })),
+    verdict: DROP,
+    reason: "no-flow",
+  },
+  {
+    row: "I6",
+    title: "a first fragment of an error is not looked into",
+    before: [openUdp],
+    input: vif(icmpError({ ...guestError, quoted: quotedAnswer, ip: { moreFragments: true } })),
+    verdict: DROP,
+    reason: "unknown-port",
+  },
+  {
+    row: "I6",
+    title: "an error to another address than that of the packet it is about",
+    before: [openUdp],
+    input: fabric(
+      icmpError({
+        ...fromBackend,
+        ...tooBig,
+        destination: "198.51.100.8",
+        quoted: quote(udpFrame({ ...onFabric, ...natQuery })),
+      }),
+    ),
+    verdict: UNTOUCHED,
+    reason: undefined,
+  },
   {
     row: "I6",
     title: "a router on the fabric says that the query was too big; the guest hears it from the service",
@@ -963,6 +1077,8 @@ const icmpErrorCases: Case[] = [
       ],
       ["with nothing quoted", icmpError({ ...guestError, quoted: new Uint8Array(0) })],
       ["about a ping", icmpError({ ...guestError, quoted: quote(echoReply({ ...fromDns, ...ping })) })],
+      ["about a later fragment", icmpError({ ...guestError, quoted: withByte(quotedAnswer, 7, 1) })],
+      ["about IPv5", icmpError({ ...guestError, quoted: withByte(quotedAnswer, 0, 0x55) })],
     ] as const
   ).map(
     ([title, frame]): Case => ({
@@ -1161,6 +1277,23 @@ const hostCases: Case[] = [
     before: [openSsh, host(tcpFrame({ ...fromAdmin, ...ssh, flags: TCP_FLAG.rst }))],
     input: openSsh,
     verdict: toVif(tcpFrame({ ...fromService, ...ssh, sourcePort: 1024 })),
+    reason: "returned",
+    vif: VIF,
+  },
+  {
+    row: "host",
+    title: "a SYN on a closing flow that the guest opened keeps its port",
+    given: (state) => {
+      const backend = { kind: "host-local", address: "127.0.0.1", port: 80 } as const;
+      setService(
+        state,
+        { address: METADATA, protocol: "tcp", port: 80 },
+        { id: 1, backends: [backend], responseHopLimit: 64, whenNoBackend: "reject" },
+      );
+    },
+    before: [openTcp, vif(tcpFrame({ ...fromGuest, ...syn, flags: TCP_FLAG.rst }))],
+    input: host(tcpFrame({ ...fromAdmin, sourcePort: 80, destinationPort: 40000, flags: TCP_FLAG.syn })),
+    verdict: toVif(tcpFrame({ ...fromService, sourcePort: 80, destinationPort: 40000, flags: TCP_FLAG.syn })),
     reason: "returned",
     vif: VIF,
   },

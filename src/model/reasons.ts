@@ -5,7 +5,7 @@ export type Outcome = "served" | "refused" | "left";
 
 /** What is said about a reason. */
 export interface ReasonText {
-  /** Row of the datapath table; several where one reason serves several. */
+  /** Row of the datapath table, the main one where a reason serves several. */
   row: string;
   /** What the reason usually means for the frame; `whenNoBackend: pass` leaves a refused one alone. */
   outcome: Outcome;
