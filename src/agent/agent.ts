@@ -8,6 +8,7 @@ import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
 import { GATEWAY_MAC } from "../packet/address.ts";
 import { AgentError, messageOf } from "./errors.ts";
+import { createEvents, type Events } from "./events.ts";
 import { readFileIfThere, writeFileAtomically } from "./files.ts";
 import { deleteHostDevice, ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
 import { createInterfaces } from "./interfaces.ts";
@@ -34,6 +35,7 @@ import { type AgentStatus, serviceStatus } from "./status.ts";
 /** An agent at work. */
 export interface Agent {
   status(): AgentStatus;
+  readonly events: Pick<Events, "recent" | "subscribe">;
   /** Stops following the host and closes all handles. The datapath goes on working. */
   stop(): Promise<void>;
 }
@@ -223,9 +225,11 @@ function follow(
     watcher.close().catch((late: unknown) => log.error({ reason: messageOf(late) }, "cannot stop watching"));
     throw error;
   }
+  const events = createEvents({ datapath, nameOf: interfaces.nameOf, log });
   const since = new Date().toISOString();
 
   return {
+    events,
     status: () => ({
       version,
       pid: process.pid,
@@ -246,9 +250,11 @@ function follow(
         limitPerInterface: config.limits.flowsPerInterface,
       },
       counters: datapath.counters(),
+      eventsLost: events.lost(),
     }),
     async stop() {
       clearTimeout(timer);
+      events.close();
       await watcher.close();
       close();
     },

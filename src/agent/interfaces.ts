@@ -31,6 +31,8 @@ export interface Interfaces {
   /** Says which interfaces lead to fabric backends: they are never vifs. */
   setFabric(ifindexes: ReadonlySet<number>): void;
   list(): InterfaceState[];
+  /** The name of the interface with this ifindex; undefined when there is none. */
+  nameOf(ifindex: number): string | undefined;
 }
 
 /** What `createInterfaces` works on. */
@@ -220,5 +222,7 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
       }
       return states.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
     },
+
+    nameOf: (ifindex) => links.get(ifindex)?.name,
   };
 }

@@ -15,4 +15,4 @@ Exit status:
   0  done
   1  could not be done, or a check failed
   2  the command line or the configuration is wrong; nothing was touched
-  3  no agent answers (status)`;
+  3  no agent answers (status, events)`;

@@ -49,6 +49,18 @@ function onlink(setExitCode: (code: number) => void): Command {
     .option("--json", "for programs")
     .action(async (options) => setExitCode(await (await import("./status.ts")).status(options)));
 
+  command("events", "what the datapath reports: conflicts, spoofed sources, limits, flows", [
+    "onlink events",
+    "onlink events --follow",
+    "onlink events --follow --flows --json",
+  ])
+    .option("--follow", "go on with the events to come")
+    .option("--flows", "with --follow: flows opened and closed too")
+    .option("--config <file>", "find the agent's socket in this configuration")
+    .option("--socket <path>", "the agent's socket")
+    .option("--json", "for programs: one JSON object a line")
+    .action(async (options) => setExitCode(await (await import("./events.ts")).events(options)));
+
   command("down", "take away everything that onlink made on this host; the agent must be stopped", [
     "onlink down",
     "onlink down --runtime-dir /run/onlink",

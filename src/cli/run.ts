@@ -33,7 +33,7 @@ export async function run(options: { config: string }): Promise<number> {
     onFailure: end.fail,
   });
   try {
-    const api = await serveApi({ socket: config.api.socket, status: agent.status });
+    const api = await serveApi({ socket: config.api.socket, agent });
     try {
       const { services, interfaces, fabric } = agent.status();
       log.info(
