@@ -2,7 +2,7 @@
 # out of date, and runs. The rest is for those who work on onlink.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint typecheck build bench clean
+.PHONY: help demo test fuzz check lint typecheck build bench clean
 
 BPF_FLAGS := -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -mcpu=v3
 TS_SOURCES := $(shell find src -name '*.ts' -not -name '*.test.ts')
@@ -12,6 +12,7 @@ help:
 	@echo 'make test       run all tests (root)'
 	@echo 'make build      compile the datapath and the agent into dist/'
 	@echo 'make lint       biome; make typecheck: the TypeScript compiler, tests included'
+	@echo 'make fuzz       hold datapath and model together until told to stop (root); SEED=N repeats a failure'
 	@echo 'make bench      measure against the direct path (root)'
 	@echo 'make clean      remove what was built'
 
@@ -21,6 +22,10 @@ demo: build
 test: build .cache/vm/ready
 	@scripts/check-root.sh
 	@npx --no-install vitest run --project unit --project kernel --project e2e $(VITEST)
+
+fuzz: build
+	@scripts/check-root.sh
+	@$(if $(SEED),SEED=$(SEED)) $(if $(SECONDS),SECONDS=$(SECONDS)) npx --no-install vitest run --project fuzz --disable-console-intercept
 
 bench: build
 	@scripts/check-root.sh

@@ -42,6 +42,12 @@ export default defineConfig({
           testTimeout: 600_000,
         },
       },
+      {
+        test: {
+          name: "fuzz",
+          include: ["test/differential/fuzz.run.ts"],
+        },
+      },
     ],
   },
 });

@@ -71,7 +71,6 @@ static __always_inline int defend(struct __sk_buff *skb, struct eth_arp *arp, co
 	struct event *event = reserve_limited_event(EVENT_CONFLICT, skb->ifindex);
 
 	if (event) {
-		event->guest = from_ipv4(arp->target_ip);
 		event->service = key.address;
 		__builtin_memcpy(event->mac, arp->sender_mac, ETH_ALEN);
 		bpf_ringbuf_submit(event, 0);

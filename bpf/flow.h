@@ -23,6 +23,8 @@
 /* How often to look whether there are flows again. */
 #define SWEEP_IDLE_NS NS_PER_S
 #define EBUSY 16
+/* Instead of a port to avoid: none. No __be16 is as large. */
+#define NO_PORT_TO_AVOID 0x10000
 #define PORT_ATTEMPTS 64
 /* Where a guest's own source port is taken (two service addresses, one backend), another is drawn from here up. */
 #define HOST_LOCAL_PORT_MIN 1024
@@ -201,10 +203,10 @@ static __always_inline long start_sweeping(void)
 
 /*
  * Claims a source port towards the backend; 0, or the reason why there is none. `avoid`: the port of the flow that this one takes
- * the place of, which the backend may still remember (TIME_WAIT); zero for none.
+ * the place of, which the backend may still remember (TIME_WAIT), or NO_PORT_TO_AVOID.
  */
 static __always_inline __u32 claim_port(const struct settings *settings, const struct flow_key *key, struct reverse_key *reverse_key,
-					__be16 avoid)
+					__u32 avoid)
 {
 	__u32 first = HOST_LOCAL_PORT_MIN, span = 65536 - HOST_LOCAL_PORT_MIN, offset = bpf_get_prandom_u32();
 	long error;
@@ -212,7 +214,7 @@ static __always_inline __u32 claim_port(const struct settings *settings, const s
 	if (reverse_key->kind == BACKEND_FABRIC) {
 		first = settings->fabric_port_min;
 		span = settings->fabric_port_max - first + 1;
-	} else if (key->guest_port != avoid) {
+	} else if (key->guest_port && key->guest_port != avoid) {
 		/* The port stays where it can: an operator finds the guest's own port in the server's log. */
 		reverse_key->nat_port = key->guest_port;
 		error = bpf_map_update_elem(&reverse, reverse_key, key, BPF_NOEXIST);
@@ -248,7 +250,7 @@ static __always_inline struct flow *new_flow(struct scratch *scratch, __u8 opene
  * Row I2: a flow for this frame of the guest, to one of the service's backends, chosen at random. 0, or the reason why there is none;
  * then nothing has changed.
  */
-static __noinline enum reason open_flow(struct scratch *scratch, const struct service *service, __be16 avoid)
+static __noinline enum reason open_flow(struct scratch *scratch, const struct service *service, __u32 avoid)
 {
 	const struct frame *frame = &scratch->frame;
 	struct flow_key *key = &scratch->key;
@@ -302,7 +304,7 @@ static __noinline enum reason open_flow(struct scratch *scratch, const struct se
  * A flow for a frame of the host to a metadata address. In the guest's view it comes from a service address, from the host's own
  * source port where that is free; `reverse_key` is the frame's own. 0, or the reason why there is none.
  */
-static __noinline enum reason open_flow_to_guest(struct scratch *scratch, __be16 avoid)
+static __noinline enum reason open_flow_to_guest(struct scratch *scratch, __u32 avoid)
 {
 	struct flow_key *key = &scratch->key;
 	struct reverse_key *reverse_key = &scratch->reverse_key;
@@ -338,7 +340,7 @@ static __noinline enum reason open_flow_to_guest(struct scratch *scratch, __be16
 		/* An echo's identifier stays: it is not a port that could be changed. */
 		if (attempt && key->protocol == IPPROTO_ICMP)
 			break;
-		if (key->service_port == avoid)
+		if (key->service_port == avoid || (!key->service_port && key->protocol != IPPROTO_ICMP))
 			continue;
 		shard = flows_with(settings, key);
 		error = shard ? bpf_map_update_elem(shard, key, flow, BPF_NOEXIST) : -EBUSY;

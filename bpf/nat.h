@@ -132,7 +132,7 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 	struct service_key service_key;
 	struct service *service;
 	struct flow *flow;
-	__be16 avoid = 0;
+	__u32 avoid = NO_PORT_TO_AVOID;
 	__u32 reason;
 	void *shard;
 

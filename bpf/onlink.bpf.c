@@ -103,7 +103,7 @@ int onlink_vif(struct __sk_buff *skb)
 }
 
 /* From the host to a metadata address, in no flow yet: opens one to the guest, where the frame is one that opens. */
-static __noinline int open_from_host(struct __sk_buff *skb, struct scratch *scratch, __be16 avoid)
+static __noinline int open_from_host(struct __sk_buff *skb, struct scratch *scratch, __u32 avoid)
 {
 	struct reverse_key *reverse_key = &scratch->reverse_key;
 	struct frame *frame = &scratch->frame;
@@ -136,7 +136,7 @@ int onlink_host(struct __sk_buff *skb)
 	struct reverse_key *reverse_key;
 	struct frame *frame;
 	struct flow *flow;
-	__be16 avoid = 0;
+	__u32 avoid = NO_PORT_TO_AVOID;
 	int verdict;
 
 	if (!settings || !scratch || skb->protocol != bpf_htons(ETH_P_IP) || !read_eth_ipv4(skb, &scratch->frame.head))
@@ -170,7 +170,8 @@ int onlink_host(struct __sk_buff *skb)
 	if (flow && flow->state == FLOW_CLOSING && opens_tcp(frame)) {
 		void *shard = flows_with(settings, &scratch->key);
 
-		avoid = flow->opener == FLOW_BACKEND ? scratch->key.service_port : 0;
+		if (flow->opener == FLOW_BACKEND)
+			avoid = scratch->key.service_port;
 		if (shard)
 			end_flow(shard, &scratch->key, flow);
 		flow = NULL;

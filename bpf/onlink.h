@@ -255,7 +255,7 @@ struct flow {
 #define FLOW_SHARDS 32
 
 enum event_kind {
-	EVENT_CONFLICT = 1,           /* row A3: guest = sender, service = the address it claims, mac = the MAC it claims it for */
+	EVENT_CONFLICT = 1,           /* row A3: service = the address that is claimed, mac = the MAC that it is claimed for */
 	EVENT_SPOOFED = 2,            /* row I7: guest = source, service = destination, mac = Ethernet source */
 	EVENT_LIMIT = 3,              /* row I8 */
 	EVENT_FLOW_OPENED = 4,

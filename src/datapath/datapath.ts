@@ -80,6 +80,18 @@ const SHARD_SLACK = 2;
  * was made by then is pinned and found by the next call.
  */
 export function openDatapath(options: DatapathOptions): Datapath {
+  const datapath = loadDatapath(options);
+  try {
+    startSweeping(options.pinDir);
+  } catch (error) {
+    datapath.close();
+    throw error;
+  }
+  return datapath;
+}
+
+/** The same without the timer that ends idle flows: for tests whose clock is their own. */
+export function loadDatapath(options: DatapathOptions): Datapath {
   const { pinDir } = options;
   const mapsDir = join(pinDir, "maps");
   const programsDir = join(pinDir, "programs");
@@ -94,7 +106,6 @@ export function openDatapath(options: DatapathOptions): Datapath {
     );
     loadObject(object);
     makeShards(object, options.flowCapacity);
-    startSweeping(object);
     for (const name of Object.values(PROGRAMS)) {
       const path = join(programsDir, name);
       rmSync(path, { force: true });
@@ -145,13 +156,18 @@ function openShards(object: BpfObject): number[] {
   });
 }
 
-function startSweeping(object: BpfObject): void {
-  const { verdict } = testRun(
-    programFd(object, PROGRAMS.start_sweeping),
-    new Uint8Array(ETHERNET_MIN_LENGTH),
-  );
-  if (verdict < 0)
-    throw new DatapathError("start the timer that ends idle flows: the kernel refused; try again", -verdict);
+function startSweeping(pinDir: string): void {
+  const program = getPinned(join(pinDir, "programs", PROGRAMS.start_sweeping))!;
+  try {
+    const { verdict } = testRun(program, new Uint8Array(ETHERNET_MIN_LENGTH));
+    if (verdict < 0)
+      throw new DatapathError(
+        "start the timer that ends idle flows: the kernel refused; try again",
+        -verdict,
+      );
+  } finally {
+    closeFd(program);
+  }
 }
 
 function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], adopted: boolean): Datapath {

@@ -168,6 +168,8 @@ export interface Flow {
   /** The MAC that the guest addressed; replies come from it. */
   serviceMac: string;
   state: "opening" | "established" | "closing";
+  /** Who has sent FIN: 1 the guest, 2 the backend, or both. */
+  fins: number;
   /** Who sent the first frame; "backend": the host, by metadata address. */
   opener: "guest" | "backend";
   responseHopLimit: number;
