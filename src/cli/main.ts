@@ -1,4 +1,5 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
+import { WORKAROUND_TARGETS } from "../endpoint/workaround.ts";
 import { CommandError, DEFAULT_CONFIG } from "./config.ts";
 import { EXIT, EXIT_HELP } from "./exit-codes.ts";
 import { version } from "./version.ts";
@@ -68,6 +69,25 @@ function onlink(setExitCode: (code: number) => void): Command {
     .option("--config <file>", "find the runtime directory in this configuration")
     .option("--runtime-dir <dir>", "the agent's runtime directory")
     .action(async (options) => setExitCode(await (await import("./down.ts")).down(options)));
+
+  command(
+    "workaround",
+    "the routes that a guest needs where there is no onlink, as text to paste or include",
+    [
+      "onlink workaround --to 169.254.169.254 --gateway 10.0.0.1 --for windows",
+      "onlink workaround --to 169.254.169.254 169.254.169.253 --gateway 10.0.1.1 --for dhcp",
+      "onlink workaround --to 169.254.169.254 --gateway 10.0.1.1 --for netplan --interface eth0",
+    ],
+  )
+    .requiredOption("--to <address...>", "service addresses")
+    .requiredOption("--gateway <address>", "the guest's gateway")
+    .addOption(
+      new Option("--for <target>", "the guest's system, or what gives it its routes")
+        .choices(WORKAROUND_TARGETS)
+        .makeOptionMandatory(),
+    )
+    .option("--interface <name>", "the guest's interface (windows: its number)")
+    .action(async (options) => setExitCode((await import("./workaround.ts")).workaround(options)));
 
   command(
     "demo",
