@@ -8,7 +8,7 @@ BPF_FLAGS := -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -mcp
 TS_SOURCES := $(shell find src -name '*.ts' -not -name '*.test.ts')
 
 help:
-	@echo 'make demo       show the problem and its end, with two guests in network namespaces (root)'
+	@echo 'make demo       show the problem and its end, with two guests in network namespaces (root), else simulated'
 	@echo 'make test       run all tests (root)'
 	@echo 'make build      compile the datapath and the agent into dist/'
 	@echo 'make lint       biome; make typecheck: the TypeScript compiler, tests included'
@@ -16,7 +16,11 @@ help:
 	@echo 'make bench      measure against the direct path (root)'
 	@echo 'make clean      remove what was built'
 
-demo: build
+# The real demo needs the datapath; where it cannot be built, and where there is no root or no Linux, the demo is simulated and says so.
+demo: dist/cli/main.js
+	@if [ "$$(uname)" = Linux ] && [ "$$(id -u)" = 0 ]; then \
+	  $(MAKE) --no-print-directory dist/onlink.bpf.o || echo 'The datapath could not be built (above, why).'; \
+	fi
 	@bin/onlink demo
 
 test: build .cache/vm/ready

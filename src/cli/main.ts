@@ -91,9 +91,11 @@ function onlink(setExitCode: (code: number) => void): Command {
 
   command(
     "demo",
-    "show the problem and its end with two guests in network namespaces; leaves nothing behind (root)",
-    ["onlink demo", "NO_COLOR=1 onlink demo"],
-  ).action(async () => setExitCode(await (await import("./demo.ts")).demo()));
+    "show the problem and its end with two guests, in network namespaces (root) or else simulated; leaves nothing behind",
+    ["onlink demo", "onlink demo --simulate", "NO_COLOR=1 onlink demo"],
+  )
+    .option("--simulate", "without root and without Linux: every frame as the models decide")
+    .action(async (options) => setExitCode(await (await import("./demo.ts")).demo(options)));
 
   return program;
 }
