@@ -151,7 +151,9 @@ function summary({ answer, neighbours }: Exchange): string {
   const neighbour = neighbours.find(({ address }) => address === SERVICE.address);
   return [
     answer === undefined ? "no answer" : `status ${answer.status}`,
-    ...(neighbour === undefined ? [] : [`neighbour ${neighbour.mac ?? neighbour.state.toUpperCase()}`]),
+    ...(neighbour === undefined
+      ? []
+      : [`neighbour ${neighbour.mac ?? WINDOWS_STATES[neighbour.state] ?? neighbour.state}`]),
   ].join(", ");
 }
 

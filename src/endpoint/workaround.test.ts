@@ -2,6 +2,8 @@ import { describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { parseHex } from "../packet/hex.ts";
 import { decodeClasslessRoutes } from "./classless-routes.ts";
+import { decide } from "./decide.ts";
+import { parseTables } from "./detect.ts";
 import {
   formatWorkaround,
   WORKAROUND_TARGETS,
@@ -57,6 +59,69 @@ describe("windows", () => {
     expect(lines(parts, "now")[0]).toBe(`route add ${route}${at}`);
     expect(lines(parts, "lasting")[0]).toBe(`route -p add ${route}${at}`);
     expect(lines(parts, "undo")[0]).toBe(`route delete ${route}`);
+  });
+});
+
+describe("windows, taken back by explain's own parser", () => {
+  // The guest of the problem, as `route print -4` shows it.
+  const ROWS = [
+    ["0.0.0.0", "0.0.0.0", "10.0.0.1", "10.0.0.10", "271"],
+    ["10.0.0.0", "255.255.255.0", "On-link", "10.0.0.10", "271"],
+    ["10.0.0.10", "255.255.255.255", "On-link", "10.0.0.10", "271"],
+    ["169.254.0.0", "255.255.0.0", "On-link", "10.0.0.10", "271"],
+    ["127.0.0.0", "255.0.0.0", "On-link", "127.0.0.1", "331"],
+  ];
+  const row = (cells: string[]) => cells.map((cell) => cell.padStart(17)).join("");
+  const print = (rows: string[][], saved: string[][] = []) =>
+    [
+      ...["IPv4 Route Table", "=".repeat(75), "Active Routes:"],
+      "Network Destination        Netmask          Gateway       Interface  Metric",
+      ...[...rows.map(row), "=".repeat(75), "Persistent Routes:"],
+      ...(saved.length === 0
+        ? ["  None"]
+        : ["  Network Address          Netmask  Gateway Address  Metric", ...saved.map(row)]),
+    ].join("\r\n");
+  const wayTo = (text: string, address: string) => decide(parseTables(text), address);
+
+  it("without the route the guest asks by ARP", () => {
+    for (const address of TO) expect(wayTo(print(ROWS), address)?.way).toBe("on-link");
+  });
+
+  it.each(["now", "lasting"] as const)(
+    "after the commands of %s its packets go through the gateway",
+    (use) => {
+      // What the command says is what the table then has: route takes the metric of the interface where it is given none.
+      const added = lines(ask({ target: "windows" }), use).map((line) => {
+        const [, destination = "", mask = "", gateway = ""] = /add (\S+) mask (\S+) (\S+)/.exec(line) ?? [];
+        return {
+          active: [destination, mask, gateway, "10.0.0.10", "16"],
+          saved: [destination, mask, gateway, "1"],
+        };
+      });
+      const saved = use === "lasting" ? added.map((one) => one.saved) : [];
+      const text = print([...ROWS, ...added.map(({ active }) => active)], saved);
+      for (const address of TO) {
+        expect(wayTo(text, address)).toMatchObject({ way: "gateway", nextHop: GATEWAY, connected: true });
+      }
+      expect(wayTo(text, "169.254.7.7")?.way).toBe("on-link");
+    },
+  );
+});
+
+describe("linux, taken back by explain's own parser", () => {
+  it("after the commands its packets go through the gateway, though 169.254.0.0/16 is on-link", () => {
+    const on =
+      "10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.10\n169.254.0.0/16 dev eth0 scope link metric 1000";
+    const added = lines(ask({ target: "linux", interface: "eth0" }), "now").map(
+      (line) => /replace (\S+)\/32 (via .*)$/.exec(line)?.slice(1).join(" ") ?? line,
+    );
+    for (const address of TO) {
+      expect(decide(parseTables(on), address)?.way).toBe("on-link");
+      expect(decide(parseTables([on, ...added].join("\n")), address)).toMatchObject({
+        way: "gateway",
+        nextHop: GATEWAY,
+      });
+    }
   });
 });
 
