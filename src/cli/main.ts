@@ -1,7 +1,8 @@
 import { Command, CommanderError, Option } from "commander";
+import { DEFAULT_DESTINATION } from "../endpoint/explain.ts";
 import { WORKAROUND_TARGETS } from "../endpoint/workaround.ts";
 import { CommandError, DEFAULT_CONFIG } from "./config.ts";
-import { EXIT, EXIT_HELP } from "./exit-codes.ts";
+import { EXIT, EXIT_HELP, EXPLAIN_EXIT_HELP } from "./exit-codes.ts";
 import { version } from "./version.ts";
 
 /**
@@ -17,12 +18,17 @@ function onlink(setExitCode: (code: number) => void): Command {
     .showHelpAfterError("(onlink --help tells more)");
 
   /** Adds a command with its examples and the meaning of its exit status. */
-  function command(name: string, description: string, examples: readonly string[]): Command {
+  function command(
+    name: string,
+    description: string,
+    examples: readonly string[],
+    exitHelp = EXIT_HELP,
+  ): Command {
     const lines = examples.map((example) => `  ${example}`).join("\n");
     return program
       .command(name)
       .description(description)
-      .addHelpText("after", `\nExamples:\n${lines}\n${EXIT_HELP}`);
+      .addHelpText("after", `\nExamples:\n${lines}\n${exitHelp}`);
   }
 
   command("run", 'run the agent in the foreground; it logs "ready" when services answer', [
@@ -69,6 +75,26 @@ function onlink(setExitCode: (code: number) => void): Command {
     .option("--config <file>", "find the runtime directory in this configuration")
     .option("--runtime-dir <dir>", "the agent's runtime directory")
     .action(async (options) => setExitCode(await (await import("./down.ts")).down(options)));
+
+  command(
+    "explain",
+    "a guest's own routing and neighbour tables in; which way its packets go, what is wrong, and the mend, out",
+    [
+      "onlink explain < pasted.txt",
+      "onlink explain --to 169.254.169.253 routes.txt neighbours.txt",
+      "ssh guest 'ip route; ip neigh' | onlink explain --json",
+    ],
+    EXPLAIN_EXIT_HELP,
+  )
+    .argument(
+      "[file...]",
+      "what the guest printed, several commands' output in one or more files (default: standard input)",
+    )
+    .option("--to <address>", "the service address", DEFAULT_DESTINATION)
+    .option("--json", "for programs")
+    .action(async (files, options) =>
+      setExitCode(await (await import("./explain.ts")).explain(files, options)),
+    );
 
   command(
     "workaround",

@@ -95,7 +95,7 @@ export function decide(tables: Tables, destination: string): Decision | undefine
         nextHop: destination,
         via,
         ...(source === undefined ? {} : { source }),
-        reason: `Windows takes ${LINK_LOCAL_PREFIX} to be on the link of the interface and never uses the default gateway for it (RFC 3927 s. 2.6.2); no longer route says otherwise`,
+        reason: `Windows takes ${LINK_LOCAL_PREFIX} to be on the link of the interface and never uses the default gateway for it (RFC 3927 s. 2.6.2); no route within that prefix says otherwise`,
       });
     }
   }

@@ -141,7 +141,7 @@ export function readLines(text: string): { lines: string[]; uses: LineUse[]; fou
         ? { text: joined.text, count: wrapped.count + 1 }
         : undefined;
     } else {
-      uses.push(wordsOf(line).some(isIpv6) ? "ipv6" : "unknown");
+      uses.push(isIpv6Row(line) ? "ipv6" : "unknown");
       wrapped = { text: line, count: 1 };
     }
     at += 1;
@@ -153,6 +153,11 @@ function plainUse(line: string): LineUse | undefined {
   if (line.trim() === "") return "blank";
   if (RULE.test(line) || BANNER.test(line)) return "heading";
   return PROMPT.test(line) ? "prompt" : undefined;
+}
+
+/** A row about IPv6 alone. An IPv4 route whose next hop is an IPv6 address (RFC 5549) is not passed over like one. */
+function isIpv6Row(line: string): boolean {
+  return wordsOf(line).some(isIpv6) && !/\d\.\d+\.\d+\.\d| via inet6 /.test(line);
 }
 
 function read(lines: readonly string[], at: number, section: Section = {}): Taken | undefined {

@@ -140,6 +140,8 @@ function ipRoute(of: Properties): Fact[] | undefined {
   if (destination === undefined) return undefined;
   const type = textOf(of.type);
   const hops = Array.isArray(of.nexthops) ? of.nexthops.filter(isProperties) : [of];
+  // A next hop of another family, which is an IPv6 address (RFC 5549).
+  if (hops.some((hop) => "via" in hop)) return undefined;
   return hops.map((hop) => {
     const flags = [hop.flags, of.flags].flat();
     return {
