@@ -1,8 +1,9 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Config } from "../config/schema.ts";
+import { TIMEOUTS } from "../config/timeouts.ts";
 import { openDatapath } from "../datapath/datapath.ts";
-import type { Datapath, Settings } from "../datapath/types.ts";
+import type { Datapath } from "../datapath/types.ts";
 import { isBpffs } from "../linux/libc.ts";
 import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "../linux/rtnetlink.ts";
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
@@ -58,16 +59,6 @@ export const RESERVED_PORTS = ["net", "ipv4", "ip_local_reserved_ports"] as cons
 export function metadataAddressFile(stateDir: string): string {
   return join(stateDir, "metadata-addresses.json");
 }
-
-/** Seconds without a frame after which a flow ends (DESIGN section 4). */
-const TIMEOUTS = {
-  timeoutTcpSyn: 60,
-  timeoutTcpEstablished: 7200,
-  timeoutTcpClosing: 10,
-  timeoutUdp: 30,
-  timeoutUdpAnswered: 180,
-  timeoutIcmp: 10,
-} satisfies Partial<Settings>;
 
 /** The flow maps' least capacity: their size is fixed when they are made, and limits may be raised later. */
 const MIN_FLOW_CAPACITY = 65_536;

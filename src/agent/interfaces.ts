@@ -46,7 +46,11 @@ export interface InterfacesOptions {
 }
 
 /** What the datapath should hold for an interface with this rule. */
-export function desiredVif(rule: InterfaceRule, defaults: Config["defaults"], metadataAddress: string): Vif {
+export function desiredVif(
+  rule: Omit<InterfaceRule, "name">,
+  defaults: Config["defaults"],
+  metadataAddress: string,
+): Vif {
   const { addresses = [], mac, gateway, antiSpoof = defaults.antiSpoof } = rule;
   return {
     metadataAddress,
