@@ -89,9 +89,16 @@ function onlink(setExitCode: (code: number) => void): Command {
   return program;
 }
 
+/** `onlink trace FILE | head`: whoever reads has enough, which is no failure. */
+function endWhenNobodyReads(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(EXIT.ok);
+}
+
 /** Runs one command line (without node and script) and returns the exit status. */
 export async function main(args: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.ok;
+  if (process.stdout.listenerCount("error") === 0) process.stdout.on("error", endWhenNobodyReads);
   const program = onlink((code) => {
     exitCode = code;
   });
