@@ -141,7 +141,7 @@ describe("a router that sends no further", () => {
     await output(fabric, ["ip", "route", "add", "prohibit", `${FAR_BACKEND}/32`]);
     const before = await counted("icmp-error");
     expect((await connect()).stderr).toContain("No route to host");
-    expect(await counted("icmp-error")).toBe(before + 1);
+    expect(await counted("icmp-error")).toBeGreaterThan(before);
     await output(fabric, ["ip", "route", "del", "prohibit", `${FAR_BACKEND}/32`]);
   });
 
@@ -158,6 +158,6 @@ describe("a router that sends no further", () => {
     await output(far, ["sysctl", "-qw", "net.ipv4.ip_forward=1"]);
     const before = await counted("icmp-error");
     expect((await connect()).stderr).toContain("No route to host");
-    expect(await counted("icmp-error")).toBe(before + 1);
+    expect(await counted("icmp-error")).toBeGreaterThan(before);
   });
 });
