@@ -53,7 +53,7 @@ function configOf(fabric: string): Config {
   const result = parseConfig(
     `
 services:
-  - { name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:8080"] }
+  - { name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:8080"], whenNoBackend: pass }
   - name: dns
     address: 169.254.169.253
     port: 53
@@ -96,7 +96,7 @@ describe("services", () => {
     expect(datapath.services.entries()).toEqual([
       [
         { address: "169.254.169.254", port: 80, protocol: "tcp" },
-        { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "reject" },
+        { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "pass" },
       ],
       [
         { address: "169.254.169.253", port: 53, protocol: "udp" },

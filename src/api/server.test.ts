@@ -136,6 +136,7 @@ describe("the API on its socket", () => {
         /ended the stream: .*faster than they were read/,
       );
       await subscribed;
+      expect([...agent.listeners.values()]).toEqual([{ flows: false }]);
       let sent = 0;
       for (; agent.listeners.size > 0 && sent < 100_000; sent++) agent.emit(conflict("02:00:00:00:00:02"));
       expect(agent.listeners.size).toBe(0);

@@ -61,9 +61,9 @@ const fromGuest = (flags: number, sourcePort = 40000) =>
     destinationPort: 80,
     flags,
   });
-const toGuest = (flags: number) =>
+const toGuest = (flags: number, sourceMac = GATEWAY_MAC) =>
   tcpFrame({
-    sourceMac: GATEWAY_MAC,
+    sourceMac,
     destinationMac: MAC,
     source: SERVICE,
     destination: "10.0.1.3",
@@ -97,10 +97,12 @@ describe("replay", () => {
     const packets = run([
       packet(arpReply({ ...reply, senderMac: GATEWAY_MAC })),
       packet(toGuest(TCP_FLAG.ack)),
+      packet(toGuest(TCP_FLAG.ack, "02:00:00:00:00:99")),
       packet(arpReply({ ...reply, senderMac: "02:00:00:00:00:99" })),
       packet(arpAnnouncement({ senderMac: MAC, address: SERVICE })),
     ]);
     expect(packets.map(({ from, row, sentence }) => [from, row, sentence.replace(/^.*: /, "")])).toEqual([
+      ["service", undefined, "not from the guest"],
       ["service", undefined, "not from the guest"],
       ["service", undefined, "not from the guest"],
       [
@@ -138,6 +140,16 @@ describe("replay", () => {
       run([packet(fromGuest(TCP_FLAG.syn), 0n), packet(fromGuest(TCP_FLAG.syn, 40001), at)])[1]?.reason;
     expect(second(60n * S)).toBe("limit");
     expect(second(62n * S)).toBe("forwarded");
+  });
+
+  it("does not let the datapath's time go back with the capture's", () => {
+    const packets = run([
+      packet(windowsArpRequest(), 0n),
+      packet(fromGuest(TCP_FLAG.syn), 100n * S),
+      packet(fromGuest(TCP_FLAG.ack), 30n * S),
+      packet(fromGuest(TCP_FLAG.ack), 95n * S),
+    ]);
+    expect(packets.map(({ reason }) => reason)).toEqual(["arp-reply", "forwarded", "forwarded", "forwarded"]);
   });
 
   it("knows of an interface what its rule says", () => {
