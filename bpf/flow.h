@@ -209,7 +209,7 @@ static __always_inline __u32 claim_port(const struct settings *settings, const s
 					__u32 avoid)
 {
 	__u32 first = HOST_LOCAL_PORT_MIN, span = 65536 - HOST_LOCAL_PORT_MIN, offset = bpf_get_prandom_u32();
-	long error;
+	int error; /* not long: before Linux 6.4 the upper half of what a map update returns is undefined */
 
 	if (reverse_key->kind == BACKEND_FABRIC) {
 		first = settings->fabric_port_min;
@@ -315,7 +315,7 @@ static __noinline enum reason open_flow_to_guest(struct scratch *scratch, __u32 
 	__be16 own_port = key->service_port;
 	__u32 offset = bpf_get_prandom_u32();
 	void *shard;
-	long error;
+	int error; /* as in claim_port */
 
 	if (!settings || !vif || !state)
 		return REASON_NO_FLOW;

@@ -405,6 +405,18 @@ describe("I2: TCP and UDP to a service", () => {
     expect(new Set(ports).size).toBe(2);
   });
 
+  it("a service address outside 169.254/16 is one as well", () => {
+    const other = "100.100.100.200";
+    expectUnchanged("vif", syn({ destination: other }), UNTOUCHED);
+    const service = { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "drop" as const };
+    datapath.services.set({ address: other, port: 80, protocol: "tcp" }, service);
+    datapath.serviceAddresses.set(other, { services: 1 });
+    datapath.setSettings(SETTINGS);
+    expect(parseFrame(redirected("vif", syn({ destination: other })))).toMatchObject({
+      value: { network: { destination: "127.0.0.1" } },
+    });
+  });
+
   it("the response hop limit is the TTL that the guest sees", () => {
     datapath.services.set(
       { address: SERVICE, port: 53, protocol: "udp" },

@@ -61,6 +61,7 @@ export const settingsLayout = struct("settings", {
   timeout_udp_answered: u32,
   timeout_icmp: u32,
   flow_events: u32,
+  other_addresses: u32,
   hash_seed: u32,
 });
 
