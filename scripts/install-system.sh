@@ -6,6 +6,7 @@ packages=(
   clang libbpf-dev libbpf1 libc6-dev linux-libc-dev # build and load the datapath
   iproute2 util-linux mount procps curl   # lab and demo
   iputils-ping iputils-arping bind9-dnsutils iperf3 ethtool netsniff-ng tcpdump bpftool # real clients in the tests
+  avahi-autoipd dhcpcd-base systemd       # hosts that choose their own link-local address
   qemu-system-x86 busybox-static cpio     # the virtual machine of the tests
 )
 
