@@ -376,7 +376,7 @@ static __always_inline void follow_tcp(struct flow *flow, __u8 flags, __u8 from)
 	if (flags & TCP_RST || finished)
 		flow->state = FLOW_CLOSING;
 	else if (flow->state == FLOW_CLOSING && !(flags & TCP_SYN))
-		flow->state = FLOW_ESTABLISHED;
+		flow->state = flow->answered ? FLOW_ESTABLISHED : FLOW_OPENING;
 }
 
 /* Follows the state of a flow with a frame that belongs to it. `from`: who sent it. */

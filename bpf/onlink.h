@@ -206,8 +206,8 @@ struct flow_key {
 };
 
 enum flow_state {
-	FLOW_OPENING = 1,             /* TCP: SYN seen; UDP: not answered yet */
-	FLOW_ESTABLISHED = 2,         /* TCP: answered; UDP: answered */
+	FLOW_OPENING = 1,             /* TCP: the opener has not acknowledged an answer yet; UDP: not answered yet */
+	FLOW_ESTABLISHED = 2,
 	FLOW_CLOSING = 3,             /* TCP: RST, or FIN from both ends */
 };
 
@@ -249,7 +249,8 @@ struct flow {
 	__u8 fins;                    /* enum flow_end, or'ed: who has sent FIN */
 	__u8 response_hop_limit;
 	__u8 opener;                  /* enum flow_end */
-	__u8 pad[3];
+	__u8 answered;                /* not zero: the other end has sent something */
+	__u8 pad[2];
 };
 
 /* Map flows is an array of that many hash maps; which one holds a flow is up to the datapath (flow.h). */

@@ -304,11 +304,9 @@ describe("I2: TCP and UDP to a service", () => {
       },
     });
     expect(counted()).toEqual({ forwarded: 1, returned: 1 });
-    expect(datapath.flows()[0]![1]).toMatchObject({
-      state: "established",
-      framesOut: 1n,
-      framesIn: 1n,
-    });
+    expect(datapath.flows()[0]![1]).toMatchObject({ state: "opening", framesOut: 1n, framesIn: 1n });
+    redirected("vif", syn({ flags: TCP_FLAG.ack }));
+    expect(datapath.flows()[0]![1]).toMatchObject({ state: "established", framesOut: 2n, framesIn: 1n });
   });
 
   it("back from the fabric, and only what belongs to a flow", () => {

@@ -260,8 +260,9 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
       for (const address of vif.addresses) vifAddresses.set({ address, vif: index }, 1);
       addressesOf.set(index, vif.addresses);
       const before = vifs.get(index);
-      vifs.set(index, encodeVif(vif));
       metadataAddresses.set(vif.metadataAddress, index);
+      // Last: an agent that was killed before finds the vif wanting and does it all again.
+      vifs.set(index, encodeVif(vif));
       if (before !== undefined && before.metadataAddress !== vif.metadataAddress)
         metadataAddresses.delete(before.metadataAddress);
       for (const address of stale) vifAddresses.delete({ address, vif: index });

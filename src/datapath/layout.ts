@@ -191,7 +191,8 @@ export const flowLayout = struct("flow", {
   fins: u8,
   response_hop_limit: u8,
   opener: flowEnd,
-  pad: padding(3),
+  answered: u8,
+  pad: padding(2),
 });
 
 export const eventLayout = struct("event", {
