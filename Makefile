@@ -2,7 +2,7 @@
 # out of date, and runs. The rest is for those who work on onlink.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test fuzz check lint typecheck build bench clean
+.PHONY: help demo test test-kernels fuzz check lint typecheck build bench clean
 
 BPF_FLAGS := -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -mcpu=v3
 TS_SOURCES := $(shell find src -name '*.ts' -not -name '*.test.ts')
@@ -10,6 +10,7 @@ TS_SOURCES := $(shell find src -name '*.ts' -not -name '*.test.ts')
 help:
 	@echo 'make demo       show the problem and its end, with two guests in network namespaces (root)'
 	@echo 'make test       run all tests (root)'
+	@echo 'make test-kernels  the way from end to end on Linux 6.1, in a virtual machine (root)'
 	@echo 'make build      compile the datapath and the agent into dist/'
 	@echo 'make lint       biome; make typecheck: the TypeScript compiler, tests included'
 	@echo 'make fuzz       hold datapath and model together until told to stop (root); SEED=N repeats a failure'
@@ -22,6 +23,10 @@ demo: build
 test: build .cache/vm/ready
 	@scripts/check-root.sh
 	@npx --no-install vitest run --project unit --project kernel --project e2e $(VITEST)
+
+test-kernels: build .cache/vm/ready
+	@scripts/check-root.sh
+	@npx --no-install vitest run --project kernels
 
 fuzz: build
 	@scripts/check-root.sh
