@@ -44,6 +44,7 @@ import type {
 import { mountBpffs, unmount } from "../../src/linux/libc.ts";
 import { inNetworkNamespace, makeNetworkNamespace } from "../../src/linux/namespace.ts";
 import { openRtnetlink } from "../../src/linux/rtnetlink.ts";
+import { FABRIC, HOST, PLAIN_VIF, VIF } from "../../src/model/cases.ts";
 import { ZERO_MAC } from "../../src/packet/address.ts";
 
 /** What the programs did with a frame. */
@@ -55,13 +56,16 @@ export interface KernelResult {
   reasons: Reason[];
 }
 
-/** The interfaces that the frames come from. */
+/** The interfaces that the frames come from: with the numbers that the model's cases give them. */
 export interface Interfaces {
   vifs: [number, number];
   host: number;
   fabric: number;
   fabricMac: string;
 }
+
+/** An interface that the datapath knows nothing of, in the model's cases. */
+const NO_VIF = 99;
 
 const timeLayout = struct("__u64", { value: u64 });
 
@@ -72,8 +76,17 @@ export function openKernel() {
   const bpffs = mkdtempSync(join(tmpdir(), "onlink-bpffs-"));
   mountBpffs(bpffs, 0o700);
   inside(() => {
-    for (const name of ["vif0", "vif1", "onlink0", "fab0"])
-      execFileSync("ip", ["link", "add", name, "type", "veth", "peer", "name", `${name}p`]);
+    for (const [name, ifindex] of Object.entries({
+      vif0: VIF,
+      vif1: PLAIN_VIF,
+      fab0: FABRIC,
+      onlink0p: HOST,
+      other: NO_VIF,
+    })) {
+      const link = (end: string, index: number) => ["name", end, "index", String(index)];
+      const peer = link(`${name}-peer`, 100 + ifindex);
+      execFileSync("ip", ["link", "add", ...link(name, ifindex), "type", "veth", "peer", ...peer]);
+    }
   });
   const network = inside(openRtnetlink);
   const link = (name: string) => network.link(name)!;
