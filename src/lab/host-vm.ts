@@ -60,6 +60,7 @@ function quote(word: string): string {
 export async function bootHostVm(lab: Lab, { script, timeout }: HostVmSpec): Promise<VmResult> {
   const problems = hostVmProblems();
   if (problems.length > 0) throw new Error(problems.join("\n"));
+  // chroot: its other sandbox cannot have / itself for a source.
   const files = await lab.host.start([
     ...[VIRTIOFSD, `--socket-path=${SOCKET}`, "-f"],
     ...["-o", "source=/", "-o", "sandbox=chroot", "-o", "cache=always"],
