@@ -162,6 +162,25 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
   });
 });
 
+describe("clsact filters of two programs on one interface", () => {
+  it("are taken off each alone, and the qdisc with the last", () => {
+    const before = qdiscs();
+    const programs = () => {
+      const shown = run("tc", "filter", "show", "dev", "vif0", "ingress");
+      return [...shown.matchAll(/\bonlink_\w+/g)].map(([name]) => name).sort();
+    };
+    withDatapath("clsact", (datapath) => {
+      attachVif(datapath);
+      datapath.attach("fabric", vif);
+      expect(programs()).toEqual(["onlink_fabric", "onlink_vif"]);
+      datapath.detach("vif", vif);
+      expect(programs()).toEqual(["onlink_fabric"]);
+      datapath.detach("fabric", vif);
+    });
+    expect(qdiscs()).toBe(before);
+  });
+});
+
 describe("the clsact qdisc", () => {
   it("stays where it was there before us", () => {
     run("tc", "qdisc", "add", "dev", "vif0", "clsact");
