@@ -20,25 +20,25 @@ help:
 demo: build
 	@bin/onlink demo
 
-test: build .cache/vm/ready
+test: build .cache/system-test .cache/vm/ready
 	@scripts/check-root.sh
 	@npx --no-install vitest run --project unit --project kernel --project e2e $(VITEST)
 
-test-kernels: build .cache/vm/ready
+test-kernels: build .cache/system-test .cache/vm/ready
 	@scripts/check-root.sh
 	@npx --no-install vitest run --project kernels
 
-fuzz: build
+fuzz: build .cache/system-test
 	@scripts/check-root.sh
 	@$(if $(SEED),SEED=$(SEED)) $(if $(SECONDS),SECONDS=$(SECONDS)) npx --no-install vitest run --project fuzz --disable-console-intercept
 
-bench: build
+bench: build .cache/system-test
 	@scripts/check-root.sh
 	@npx --no-install vitest run --project bench
 
 build: dist/onlink.bpf.o dist/cli/main.js
 
-dist/onlink.bpf.o: $(wildcard bpf/*.h) bpf/onlink.bpf.c | .cache/system
+dist/onlink.bpf.o: $(wildcard bpf/*.h) bpf/onlink.bpf.c | .cache/system-build
 	@mkdir -p dist
 	@clang $(BPF_FLAGS) -idirafter /usr/include/$$(clang -print-multiarch) -c bpf/onlink.bpf.c -o $@
 
@@ -58,12 +58,12 @@ node_modules/.package-lock.json: package.json package-lock.json
 	@touch $@
 
 # Debian packages: looked at once for each version of the list, installed where missing.
-.cache/system: scripts/install-system.sh
-	@scripts/install-system.sh
+.cache/system-%: scripts/install-system.sh
+	@scripts/install-system.sh $*
 	@mkdir -p .cache && touch $@
 
 # Debian's kernel for the virtual machine of the tests.
-.cache/vm/ready: scripts/fetch-vm-kernel.sh | .cache/system
+.cache/vm/ready: scripts/fetch-vm-kernel.sh | .cache/system-test
 	@scripts/fetch-vm-kernel.sh
 	@mkdir -p .cache/vm && touch $@
 
