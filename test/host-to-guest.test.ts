@@ -9,6 +9,7 @@ import {
   hashesOfEcho,
   hashOfBytes,
   hashOfDownload,
+  output,
   ping,
   requestFrom,
 } from "./support/commands.ts";
@@ -94,6 +95,13 @@ describe.each(GUESTS)("$name", ({ name }) => {
     expect(await hashOfDownload(lab.host, `${url}/bytes/3000000`)).toBe(hashOfBytes(3_000_000));
     const { sent, returned } = await hashesOfEcho(lab.host, `${url}/echo`, 1_000_000);
     expect(returned).toBe(sent);
+  });
+
+  test("in fragments, both ways", async () => {
+    const address = addresses.get(name)!;
+    const answer = await dig(lab.host, address, "size-4000.test", "TXT", "+bufsize=65535");
+    expect(answer.length).toBeGreaterThan(3900);
+    await output(lab.host, ["ping", "-c1", "-W5", "-s4000", address]);
   });
 
   test("a port where nobody listens says so: TCP and UDP", async () => {

@@ -6,6 +6,8 @@ import { output } from "./commands.ts";
 export interface FloodFrame {
   bytes: Uint8Array;
   random?: ReadonlyArray<readonly [offset: number, length: number]>;
+  /** Where the checksum of a TCP segment is, to be computed anew each time; the IPv4 header before it has no options. */
+  tcpChecksumAt?: number;
 }
 
 /** Sends `count` frames in all from a guest's eth0 through a packet ring, each of those given in its turn. */
@@ -16,12 +18,15 @@ export async function flood(guest: Namespace, frames: readonly FloodFrame[], cou
 }
 
 /** In the language of trafgen(8). */
-function packet({ bytes, random = [] }: FloodFrame): string {
+function packet({ bytes, random = [], tcpChecksumAt }: FloodFrame): string {
   const items: string[] = [];
   for (let offset = 0; offset < bytes.length; ) {
     const drawn = random.find(([first]) => first === offset);
-    items.push(drawn === undefined ? String(bytes[offset]) : `drnd(${drawn[1]})`);
-    offset += drawn?.[1] ?? 1;
+    const length = drawn?.[1] ?? (offset === tcpChecksumAt ? 2 : 1);
+    if (drawn !== undefined) items.push(`drnd(${length})`);
+    else if (offset === tcpChecksumAt) items.push("csumtcp(14, 34)");
+    else items.push(String(bytes[offset]));
+    offset += length;
   }
   return `{ ${items.join(", ")} }\n`;
 }
