@@ -20,9 +20,10 @@ import {
   type MetadataAddresses,
   parseSaved,
 } from "./metadata-addresses.ts";
-import { formatPortRanges, parsePortRanges, reservePorts } from "./reserved-ports.ts";
+import { formatPortRanges, parsePortRanges, reservePorts, unitePorts } from "./reserved-ports.ts";
 import {
   type AgentRecord,
+  checkBpffs,
   ensureBpffs,
   lockRuntimeDir,
   makePrivateDir,
@@ -104,18 +105,19 @@ function flowCapacity(flows: number): number {
 function prepareHost({ config, configFile, log }: AgentOptions, network: Rtnetlink): HostDevice {
   const { runtimeDir, stateDir, device, metadataAddresses } = config.agent;
   const previous = readRecord(runtimeDir);
-  // Refuses a device that is not ours before anything is changed.
-  findHostDevice(network, device);
+  // What cannot be is refused before anything is changed.
+  findHostDevice(network, device, runtimeDir);
+  checkBpffs(runtimeDir);
 
   const reserved = readSysctl(RESERVED_PORTS) ?? "";
   const ports = reservePorts(parsePortRanges(reserved), previous?.reservedPorts ?? [], [config.fabric.ports]);
   const record: AgentRecord = {
     configFile,
-    device,
-    stateDir,
-    socket: config.api.socket,
-    reservedPorts: ports.added,
-    bpffs: previous?.bpffs ?? (isBpffs(runtimePaths(runtimeDir).pins) ? "found" : "mounted"),
+    devices: withItem(previous?.devices, device),
+    stateDirs: withItem(previous?.stateDirs, stateDir),
+    sockets: withItem(previous?.sockets, config.api.socket),
+    reservedPorts: unitePorts(previous?.reservedPorts ?? [], ports.added),
+    bpffs: isBpffs(runtimePaths(runtimeDir).pins) ? (previous?.bpffs ?? "found") : "mounted",
   };
   writeRecord(runtimeDir, record);
 
@@ -123,10 +125,17 @@ function prepareHost({ config, configFile, log }: AgentOptions, network: Rtnetli
   ensureBpffs(runtimeDir);
   const list = formatPortRanges(ports.list);
   if (list.trim() !== reserved) writeSysctl(RESERVED_PORTS, list);
-  if (previous !== undefined && previous.device !== device && deleteHostDevice(network, previous.device)) {
-    log.info({ device: previous.device }, "host device of the former configuration deleted");
+  for (const former of record.devices) {
+    if (former !== device && deleteHostDevice(network, former, runtimeDir)) {
+      log.info({ device: former }, "host device of the former configuration deleted");
+    }
   }
-  return ensureHostDevice(network, { name: device, ...hostAddress(metadataAddresses) });
+  writeRecord(runtimeDir, { ...record, devices: [device], reservedPorts: ports.added });
+  return ensureHostDevice(network, { name: device, runtimeDir, ...hostAddress(metadataAddresses) });
+}
+
+function withItem(list: readonly string[] = [], item: string): string[] {
+  return [...new Set([...list, item])];
 }
 
 /** Writes the settings, and puts the host program on the device's peer and nowhere else. */

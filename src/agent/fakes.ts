@@ -88,6 +88,7 @@ export function fakeLink(ifindex: number, name: string, changes: Partial<Link> =
     type: "veth",
     hardware: 1,
     master: undefined,
+    alias: undefined,
     peer: undefined,
     ...changes,
   };
