@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * Every struct and number that the datapath shares with the agent. Declared here and nowhere else: src/datapath/layout.ts
- * repeats the offsets, and layout.test.ts compares them with the BTF of the compiled object.
+ * repeats the offsets, and layout.kernel.test.ts compares them with the BTF of the compiled object.
  *
  * Byte order: __be16, __be32 and struct ip_address are network order, as on the wire; everything else is host order.
  * Padding is spelled out, so that hash keys never hold bytes that nobody wrote.

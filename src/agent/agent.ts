@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import type { Config } from "../config/schema.ts";
 import { TIMEOUTS } from "../config/timeouts.ts";
 import { openDatapath } from "../datapath/datapath.ts";
-import type { Datapath } from "../datapath/types.ts";
+import type { Datapath, Settings } from "../datapath/types.ts";
 import { isBpffs } from "../linux/libc.ts";
 import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "../linux/rtnetlink.ts";
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
@@ -64,6 +64,12 @@ export function metadataAddressFile(stateDir: string): string {
 /** The flow maps' least capacity: their size is fixed when they are made, and limits may be raised later. */
 const MIN_FLOW_CAPACITY = 65_536;
 
+/**
+ * How often everything is looked at without an event, in ms: for what makes none, such as the last flow of an interface that is kept for
+ * its flows, or a disk that has room again.
+ */
+const LOOK_INTERVAL = 30_000;
+
 /** Changes of routes come in bursts; one look at the routes this many ms after the first of them serves all. */
 const RECONCILE_DELAY = 100;
 
@@ -88,7 +94,7 @@ export function startAgent(options: AgentOptions): Agent {
       flowCapacity: flowCapacity(config.limits.flows),
     });
     cleanUp.push(() => datapath.close());
-    prepareDatapath(config, datapath, device);
+    prepareDatapath(config, datapath, device, { flowEvents: false });
     return follow(options, network, datapath, device, () => runAll(cleanUp));
   } catch (error) {
     runAll(cleanUp);
@@ -139,7 +145,12 @@ function withItem(list: readonly string[] = [], item: string): string[] {
 }
 
 /** Writes the settings, and puts the host program on the device's peer and nowhere else. */
-function prepareDatapath(config: Config, datapath: Datapath, { device, peer }: HostDevice): void {
+function prepareDatapath(
+  config: Config,
+  datapath: Datapath,
+  { device, peer }: HostDevice,
+  { flowEvents }: Pick<Settings, "flowEvents">,
+): void {
   if (device.mac === undefined) throw new AgentError(`the interface ${device.name} has no MAC address`);
   const [fabricPortMin, fabricPortMax] = config.fabric.ports;
   datapath.setSettings({
@@ -152,7 +163,7 @@ function prepareDatapath(config: Config, datapath: Datapath, { device, peer }: H
     maxFlowsPerVif: config.limits.flowsPerInterface,
     ...TIMEOUTS,
     hostServiceAddress: config.services[0]!.address,
-    flowEvents: false,
+    flowEvents,
   });
   for (const { program, ifindex } of datapath.attachments()) {
     if (program === "host" && ifindex !== peer.ifindex) datapath.detach("host", ifindex);
@@ -165,7 +176,7 @@ function follow(
   { config, configFile, version, log, onFailure }: AgentOptions,
   network: Rtnetlink,
   datapath: Datapath,
-  { device, peer }: HostDevice,
+  host: HostDevice,
   close: () => void,
 ): Agent {
   const addresses = loadMetadataAddresses(config);
@@ -177,20 +188,35 @@ function follow(
       writeFileAtomically(metadataAddressFile(config.agent.stateDir), formatSaved(addresses.toSave())),
     log,
   });
+  const own = new Set([host.device.ifindex, host.peer.ifindex]);
   const services = createServices({
     config,
     network,
     datapath,
-    own: new Set([device.ifindex, peer.ifindex]),
+    own,
     onFabric: interfaces.setFabric,
     log,
   });
+
+  /** Somebody may have deleted the device, or put another of its name in its place. */
+  function keepHostDevice(): void {
+    const { runtimeDir, device: name, metadataAddresses } = config.agent;
+    const found = findHostDevice(network, name, runtimeDir);
+    if (found !== undefined && own.has(found.device.ifindex) && own.has(found.peer.ifindex)) return;
+    const made = ensureHostDevice(network, { name, runtimeDir, ...hostAddress(metadataAddresses) });
+    own.clear();
+    own.add(made.device.ifindex).add(made.peer.ifindex);
+    prepareDatapath(config, datapath, made, { flowEvents: datapath.settings()?.flowEvents ?? false });
+    log.warn({ device: name }, "the host device was gone; made anew");
+  }
 
   let timer: NodeJS.Timeout | undefined;
   function reconcileSoon(): void {
     timer ??= setTimeout(() => {
       timer = undefined;
+      guard(keepHostDevice);
       guard(() => services.reconcile());
+      guard(interfaces.retry);
     }, RECONCILE_DELAY);
   }
   /** Runs one step; what goes wrong is logged, and the next event tries again. */
@@ -210,6 +236,8 @@ function follow(
         reconcileSoon();
         return;
       }
+      // One that comes back, with the same ifindex or another, comes without the program.
+      for (const event of events) if (event.kind === "link-gone") services.forgetAttachments(event.ifindex);
       interfaces.handle(events);
       // Whatever the events are: a link that goes down takes its IPv4 routes along, and the kernel says nothing of them.
       reconcileSoon();
@@ -226,6 +254,7 @@ function follow(
     throw error;
   }
   const events = createEvents({ datapath, nameOf: interfaces.nameOf, log });
+  const look = setInterval(reconcileSoon, LOOK_INTERVAL);
   const since = new Date().toISOString();
 
   return {
@@ -236,7 +265,7 @@ function follow(
       since,
       configFile,
       attach: datapath.how,
-      device: { name: device.name, address: hostAddress(config.agent.metadataAddresses).address },
+      device: { name: config.agent.device, address: hostAddress(config.agent.metadataAddresses).address },
       services: services.list().map(serviceStatus),
       interfaces: interfaces.list().map((state) => {
         if (state.state !== "attached") return state;
@@ -254,6 +283,7 @@ function follow(
     }),
     async stop() {
       clearTimeout(timer);
+      clearInterval(look);
       events.close();
       await watcher.close();
       close();

@@ -126,9 +126,11 @@ export function isBpffs(path: string): boolean {
   }
 }
 
-/** Unmounts what is mounted on a path. */
-export function unmount(path: string): void {
-  checked(c.umount2(path, 0), "umount2", `cannot unmount ${path}`);
+const MNT_DETACH = 2;
+
+/** Unmounts what is mounted on a path. `detach`: takes it off the path now, and ends it with its last open file. */
+export function unmount(path: string, { detach = false } = {}): void {
+  checked(c.umount2(path, detach ? MNT_DETACH : 0), "umount2", `cannot unmount ${path}`);
 }
 
 const SOCK_RAW = 3;
