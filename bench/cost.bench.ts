@@ -5,14 +5,13 @@
  * includes caches gone cold between two system calls.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { loadDatapath } from "../src/datapath/datapath.ts";
-import { SERVICE, SETTINGS, VIF } from "../src/datapath/testing.ts";
-import { mountBpffs, unmount } from "../src/linux/libc.ts";
+import { openPrivateBpffs, SERVICE, SETTINGS, VIF } from "../src/datapath/testing.ts";
 import { arpRequest, tcpFrame, udpFrame } from "../src/packet/build.ts";
 import { TCP_FLAG } from "../src/packet/tcp.ts";
 
@@ -40,11 +39,9 @@ function median(values: readonly number[]): number {
 
 test("cost of a frame in the vif program", () => {
   const work = mkdtempSync(join(tmpdir(), "onlink-bench-"));
-  const bpffs = join(work, "bpffs");
-  execFileSync("mkdir", [bpffs]);
-  mountBpffs(bpffs, 0o700);
+  const bpffs = openPrivateBpffs();
   const statistics = readFileSync(STATISTICS, "utf8");
-  const datapath = loadDatapath({ pinDir: bpffs, attach: "auto", flowCapacity: 1024 });
+  const datapath = loadDatapath({ pinDir: bpffs.path, attach: "auto", flowCapacity: 1024 });
   try {
     datapath.setSettings(SETTINGS);
     datapath.setVif(LOOPBACK, VIF);
@@ -53,7 +50,7 @@ test("cost of a frame in the vif program", () => {
     datapath.services.set({ address: SERVICE, port: 53, protocol: "udp" }, service);
     datapath.serviceAddresses.set(SERVICE, { services: 1 });
 
-    const onlyReturn = join(bpffs, "only_return");
+    const onlyReturn = join(bpffs.path, "only_return");
     const object = join(work, "return.bpf.o");
     const source = fileURLToPath(new URL("return.bpf.c", import.meta.url));
     const machine = execFileSync("clang", ["-print-multiarch"], { encoding: "utf8" }).trim();
@@ -65,7 +62,7 @@ test("cost of a frame in the vif program", () => {
     const elsewhere = { ...macs, destination: "198.51.100.7", sourcePort: 40000, destinationPort: 443 };
     const frame = join(work, "frame");
     writeFileSync(frame, tcpFrame({ ...elsewhere, flags: TCP_FLAG.ack, data: Buffer.alloc(64) }));
-    const vifProgram = join(bpffs, "programs", "onlink_vif");
+    const vifProgram = join(bpffs.path, "programs", "onlink_vif");
     const times = { returns: [] as number[], vif: [] as number[] };
     for (let round = 0; round < ROUNDS; round++) {
       times.returns.push(durationOf(onlyReturn, frame));
@@ -112,8 +109,7 @@ test("cost of a frame in the vif program", () => {
   } finally {
     writeFileSync(STATISTICS, statistics);
     datapath.close();
-    unmount(bpffs);
-    rmdirSync(bpffs);
+    bpffs.close();
     rmSync(work, { recursive: true });
   }
 });

@@ -3,8 +3,6 @@
  * can be moved, and all that they keep readable. Nothing is attached; interfaces exist since a frame must come from one.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmdirSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadDatapath } from "../../src/datapath/datapath.ts";
 import { DatapathError } from "../../src/datapath/errors.ts";
@@ -32,6 +30,7 @@ import {
 } from "../../src/datapath/libbpf.ts";
 import { readPerCpu } from "../../src/datapath/maps.ts";
 import { struct, u64 } from "../../src/datapath/struct.ts";
+import { openPrivateBpffs } from "../../src/datapath/testing.ts";
 import type {
   Datapath,
   Flow,
@@ -41,7 +40,6 @@ import type {
   Settings,
   Vif,
 } from "../../src/datapath/types.ts";
-import { mountBpffs, unmount } from "../../src/linux/libc.ts";
 import { inNetworkNamespace, makeNetworkNamespace } from "../../src/linux/namespace.ts";
 import { openRtnetlink } from "../../src/linux/rtnetlink.ts";
 import { FABRIC, HOST, PLAIN_VIF, VIF } from "../../src/model/cases.ts";
@@ -73,8 +71,7 @@ const timeLayout = struct("__u64", { value: u64 });
 export function openKernel() {
   const namespace = makeNetworkNamespace();
   const inside = <T>(action: () => T): T => inNetworkNamespace(namespace, action);
-  const bpffs = mkdtempSync(join(tmpdir(), "onlink-bpffs-"));
-  mountBpffs(bpffs, 0o700);
+  const bpffs = openPrivateBpffs();
   inside(() => {
     for (const [name, ifindex] of Object.entries({
       vif0: VIF,
@@ -99,9 +96,9 @@ export function openKernel() {
   network.close();
 
   const datapath: Datapath = inside(() =>
-    loadDatapath({ pinDir: bpffs, attach: "auto", flowCapacity: 4096 }),
+    loadDatapath({ pinDir: bpffs.path, attach: "auto", flowCapacity: 4096 }),
   );
-  const pinned = (name: string) => getPinned(join(bpffs, "maps", name))!;
+  const pinned = (name: string) => getPinned(join(bpffs.path, "maps", name))!;
   const maps = {
     counters: pinned("counters"),
     defences: pinned("defences"),
@@ -203,8 +200,7 @@ export function openKernel() {
     close(): void {
       for (const fd of [...Object.values(maps), ...shards]) closeFd(fd);
       datapath.close();
-      unmount(bpffs);
-      rmdirSync(bpffs);
+      bpffs.close();
       closeFd(namespace);
     },
   };
