@@ -209,7 +209,7 @@ static __always_inline __u32 claim_port(const struct settings *settings, const s
 					__u32 avoid)
 {
 	__u32 first = HOST_LOCAL_PORT_MIN, span = 65536 - HOST_LOCAL_PORT_MIN, offset = bpf_get_prandom_u32();
-	long error;
+	int error; /* not long: before Linux 6.4 the upper half of what a map update returns is undefined */
 
 	if (reverse_key->kind == BACKEND_FABRIC) {
 		first = settings->fabric_port_min;
@@ -315,7 +315,7 @@ static __noinline enum reason open_flow_to_guest(struct scratch *scratch, __u32 
 	__be16 own_port = key->service_port;
 	__u32 offset = bpf_get_prandom_u32();
 	void *shard;
-	long error;
+	int error; /* as in claim_port */
 
 	if (!settings || !vif || !state)
 		return REASON_NO_FLOW;
@@ -360,6 +360,25 @@ static __noinline enum reason open_flow_to_guest(struct scratch *scratch, __u32 
 	return REASON_NO_PORT;
 }
 
+/*
+ * The state of a TCP connection, as far as its flow must know it. Sequence numbers are not looked at: so a SYN alone, though it
+ * be answered, keeps a flow for no longer than the opening takes, and a RST is believed only as long as nothing else comes.
+ */
+static __always_inline void follow_tcp(struct flow *flow, __u8 flags, __u8 from)
+{
+	bool finished;
+
+	if (flow->state == FLOW_OPENING && flow->answered && from == flow->opener && flags & TCP_ACK)
+		flow->state = FLOW_ESTABLISHED;
+	if (flags & TCP_FIN)
+		flow->fins |= from;
+	finished = flow->fins == (FLOW_GUEST | FLOW_BACKEND);
+	if (flags & TCP_RST || finished)
+		flow->state = FLOW_CLOSING;
+	else if (flow->state == FLOW_CLOSING && !(flags & TCP_SYN))
+		flow->state = flow->answered ? FLOW_ESTABLISHED : FLOW_OPENING;
+}
+
 /* Follows the state of a flow with a frame that belongs to it. `from`: who sent it. */
 static __always_inline void follow_flow(const struct __sk_buff *skb, const struct frame *frame, const struct flow_key *key,
 					struct flow *flow, __u8 from)
@@ -372,14 +391,12 @@ static __always_inline void follow_flow(const struct __sk_buff *skb, const struc
 		__sync_fetch_and_add(&flow->frames_in, 1);
 		__sync_fetch_and_add(&flow->bytes_in, skb->len);
 	}
-	if (flow->state == FLOW_OPENING && from != flow->opener)
+	if (from != flow->opener)
+		flow->answered = 1;
+	if (key->protocol == IPPROTO_TCP)
+		follow_tcp(flow, frame->l4.tcp_flags, from);
+	else if (flow->answered)
 		flow->state = FLOW_ESTABLISHED;
-	if (key->protocol != IPPROTO_TCP || !(frame->l4.tcp_flags & (TCP_FIN | TCP_RST)) || flow->state == FLOW_CLOSING)
-		return;
-	if (frame->l4.tcp_flags & TCP_FIN)
-		flow->fins |= from;
-	if (frame->l4.tcp_flags & TCP_RST || flow->fins == (FLOW_GUEST | FLOW_BACKEND))
-		flow->state = FLOW_CLOSING;
 }
 
 /* What onlink_end_flows is asked to end; zero means any. */

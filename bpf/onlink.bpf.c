@@ -39,7 +39,7 @@ static __always_inline int icmp_from_guest(struct __sk_buff *skb, struct scratch
 }
 
 /* Rows I2-I9: IPv4 to a service address. */
-static __always_inline int service_from_guest(struct __sk_buff *skb, const struct eth_ipv4 *head)
+static __always_inline int service_from_guest(struct __sk_buff *skb)
 {
 	__u32 ifindex = skb->ifindex;
 	struct settings *settings = get_settings();
@@ -48,11 +48,10 @@ static __always_inline int service_from_guest(struct __sk_buff *skb, const struc
 	struct frame *frame;
 	int verdict;
 
-	if (!settings || !vif || !scratch)
+	if (!settings || !vif || !scratch || !read_eth_ipv4(skb, &scratch->frame.head))
 		return UNTOUCHED;
 	frame = &scratch->frame;
-	frame->head = *head;
-	if (!check_ipv4(skb, frame) || is_multicast_mac(head->eth.h_dest) || !is_unicast_ipv4(head->ip.saddr))
+	if (!check_ipv4(skb, frame) || is_multicast_mac(frame->head.eth.h_dest) || !is_unicast_ipv4(frame->head.ip.saddr))
 		return drop(skb, ifindex, REASON_MALFORMED);
 	if (is_spoofed(frame, settings, vif, ifindex))
 		return drop_spoofed(skb, frame);
@@ -65,22 +64,26 @@ static __always_inline int service_from_guest(struct __sk_buff *skb, const struc
 		return drop(skb, ifindex, REASON_MALFORMED);
 	if (is_tcp_or_udp(frame))
 		return nat_from_guest(skb, scratch);
-	if (head->ip.protocol == IPPROTO_ICMP)
+	if (frame->head.ip.protocol == IPPROTO_ICMP)
 		return icmp_from_guest(skb, scratch);
 	return refuse(skb, frame, vif, NULL);
 }
 
 static __always_inline int ipv4_from_guest(struct __sk_buff *skb)
 {
-	struct ip_address destination;
-	struct eth_ipv4 head;
+	struct settings *settings = get_settings();
+	struct ip_address address;
+	__be32 destination;
 
-	if (!read_eth_ipv4(skb, &head))
+	if (!settings || !read_ipv4_destination(skb, &destination))
 		return UNTOUCHED;
-	destination = from_ipv4(head.ip.daddr);
-	if (!bpf_map_lookup_elem(&service_addresses, &destination))
-		return UNTOUCHED; /* I1 is not even counted: that would be a second lookup */
-	return service_from_guest(skb, &head);
+	/* I1 is not even counted: that would cost more than all the rest. */
+	if (!is_link_local_ipv4(destination) && !settings->other_addresses)
+		return UNTOUCHED;
+	address = from_ipv4(destination);
+	if (!bpf_map_lookup_elem(&service_addresses, &address))
+		return UNTOUCHED;
+	return service_from_guest(skb);
 }
 
 /* From the guest: tc ingress on the vif. */

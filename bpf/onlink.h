@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * Every struct and number that the datapath shares with the agent. Declared here and nowhere else: src/datapath/layout.ts
- * repeats the offsets, and layout.test.ts compares them with the BTF of the compiled object.
+ * repeats the offsets, and layout.kernel.test.ts compares them with the BTF of the compiled object.
  *
  * Byte order: __be16, __be32 and struct ip_address are network order, as on the wire; everything else is host order.
  * Padding is spelled out, so that hash keys never hold bytes that nobody wrote.
@@ -55,6 +55,7 @@ struct settings {
 	__u32 timeout_udp_answered;
 	__u32 timeout_icmp;
 	__u32 flow_events;            /* not zero: events of flows opened and closed are wanted */
+	__u32 other_addresses;        /* not zero: service addresses may lie outside 169.254/16 */
 	__u32 hash_seed;              /* random, so that guests cannot choose the shard of their flows */
 };
 
@@ -205,8 +206,8 @@ struct flow_key {
 };
 
 enum flow_state {
-	FLOW_OPENING = 1,             /* TCP: SYN seen; UDP: not answered yet */
-	FLOW_ESTABLISHED = 2,         /* TCP: answered; UDP: answered */
+	FLOW_OPENING = 1,             /* TCP: the opener has not acknowledged an answer yet; UDP: not answered yet */
+	FLOW_ESTABLISHED = 2,
 	FLOW_CLOSING = 3,             /* TCP: RST, or FIN from both ends */
 };
 
@@ -248,7 +249,8 @@ struct flow {
 	__u8 fins;                    /* enum flow_end, or'ed: who has sent FIN */
 	__u8 response_hop_limit;
 	__u8 opener;                  /* enum flow_end */
-	__u8 pad[3];
+	__u8 answered;                /* not zero: the other end has sent something */
+	__u8 pad[2];
 };
 
 /* Map flows is an array of that many hash maps; which one holds a flow is up to the datapath (flow.h). */

@@ -127,6 +127,20 @@ static __always_inline bool read_eth_ipv4(struct __sk_buff *skb, struct eth_ipv4
 	return true;
 }
 
+/* The destination of an IPv4 frame, nothing else looked at; false where the frame is too short to have one. */
+static __always_inline bool read_ipv4_destination(struct __sk_buff *skb, __be32 *destination)
+{
+	void *data;
+
+	if (!make_linear(skb, ETH_IPV4_LENGTH))
+		return false;
+	data = (void *)(long)skb->data;
+	if (data + ETH_IPV4_LENGTH > (void *)(long)skb->data_end)
+		return false;
+	*destination = *(__be32 *)(data + ETH_HLEN + offsetof(struct iphdr, daddr));
+	return true;
+}
+
 static __always_inline bool is_fragment(const struct frame *frame)
 {
 	return frame->head.ip.frag_off & bpf_htons(IP_FRAGMENT_MASK);

@@ -115,9 +115,9 @@ test("flows opened, refused and closed are reported to those who ask for them, w
 });
 
 test("the stream ends with an error when the agent stops", async () => {
-  const follower = await follow();
+  const follower = await follow("--flows");
   await follower.waitForLine(/ spoofed /);
-  await agent.stop();
+  expect(await agent.stop()).toEqual({ code: 0, signal: null });
   expect((await follower.ended).code).toBe(1);
   expect(follower.stderr()).toMatch(/^onlink: the agent on \S+ ended the stream: it stopped, or/);
 });

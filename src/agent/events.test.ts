@@ -179,8 +179,15 @@ describe("events", () => {
     vi.advanceTimersByTime(1000);
     expect(lines.length).toBe(2);
     vi.advanceTimersByTime(1000);
+    expect(lines.length).toBe(2);
+    vi.advanceTimersByTime(500);
+    emit({});
     emit({});
     expect(lines.length).toBe(3);
+    vi.advanceTimersByTime(999);
+    expect(lines.length).toBe(3);
+    vi.advanceTimersByTime(501);
+    expect(lines.length).toBe(4);
   });
 
   it("tell of the events that were lost, and go on doing so", () => {
@@ -206,10 +213,15 @@ describe("events", () => {
     expect(events.recent()[0]).toMatchObject({ service: "10.0.0.5" });
   });
 
-  it("are no longer read after the end", () => {
-    const { events, emit, state, isRead, lines } = setUp();
+  it("are no longer read, nor flows reported, after the end", () => {
+    const { events, emit, state, isRead, lines, settings } = setUp();
+    const leave = events.subscribe(() => {}, { flows: true });
     events.close();
     expect(isRead()).toBe(false);
+    const left = settings();
+    expect(left.flowEvents).toBe(false);
+    leave();
+    expect(settings()).toBe(left);
     state.lost = 99n;
     emit({});
     vi.advanceTimersByTime(5000);

@@ -163,6 +163,9 @@ export function createEvents({ datapath, nameOf, log }: EventsOptions): Events {
     lost: () => datapath.eventsLost(),
     close() {
       clearInterval(timer);
+      // Clients may leave after this, when the datapath is closed.
+      listeners.clear();
+      updateFlowEvents();
       stopReading();
     },
   };

@@ -24,14 +24,18 @@ function configOf(text: string): Config {
 function setUp(saved: SavedMetadataAddresses = [], config = plainConfig) {
   const fake = fakeDatapath();
   const addresses = createMetadataAddresses(config.agent.metadataAddresses, saved);
+  const disk = { full: false };
   const interfaces = createInterfaces({
     config,
     datapath: fake.datapath,
     addresses,
-    saveAddresses: () => fake.writes.push("save"),
+    saveAddresses: () => {
+      if (disk.full) throw new Error("no space left on device");
+      fake.writes.push("save");
+    },
     log: pino({ enabled: false }),
   });
-  return { ...fake, fake, interfaces, addresses };
+  return { ...fake, fake, interfaces, addresses, disk };
 }
 
 /** A vif of which nothing but the metadata address is known, with the default settings. */
@@ -186,6 +190,26 @@ agent: { metadataAddresses: 169.254.64.0/28 }
     expect(takeWrites()).toEqual([]);
     interfaces.setFabric(new Set());
     expect(takeWrites()).toEqual(["set vif 5 169.254.64.2", "attach vif 5"]);
+  });
+
+  it("attaches nothing whose address could not be saved, and tries again", () => {
+    const { interfaces, takeWrites, fake, disk } = setUp();
+    disk.full = true;
+    interfaces.reset([tap0]);
+    interfaces.handle([linkEvent(tap1)]);
+    expect(takeWrites()).toEqual([]);
+    const reason = "cannot save its metadata address: no space left on device";
+    expect(interfaces.list()).toMatchObject([
+      { name: "tap0", state: "failed", reason },
+      { name: "tap1", state: "failed", reason },
+      { name: "veth-web", state: "waiting" },
+    ]);
+    disk.full = false;
+    interfaces.retry();
+    expect(takeWrites()[0]).toBe("save");
+    expect(fake.attached.map(({ ifindex }) => ifindex)).toEqual([5, 6]);
+    interfaces.retry();
+    expect(takeWrites()).toEqual([]);
   });
 
   it("says why an interface failed, leaves nothing of it, and tries again when it changes", () => {

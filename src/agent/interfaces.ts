@@ -11,7 +11,7 @@ import type { MetadataAddresses } from "./metadata-addresses.ts";
 
 /**
  * How an interface stands that the configuration names, or that fits one of its patterns. `attached`: a vif. `fabric`: it leads
- * to fabric backends, so no guest is behind it. `failed`: see the reason; tried again when the link changes. `waiting`: not there.
+ * to fabric backends, so no guest is behind it. `failed`: see the reason; tried again when the link changes, and at `retry`. `waiting`: not there.
  */
 export type InterfaceState =
   | { name: string; state: "attached"; ifindex: number; metadataAddress: string }
@@ -28,6 +28,8 @@ export interface Interfaces {
   reset(links: readonly Link[]): void;
   /** Takes changes. An event that changes nothing for us writes nothing. */
   handle(events: readonly NetworkEvent[]): void;
+  /** Tries those that failed again. */
+  retry(): void;
   /** Says which interfaces lead to fabric backends: they are never vifs. */
   setFabric(ifindexes: ReadonlySet<number>): void;
   list(): InterfaceState[];
@@ -40,13 +42,17 @@ export interface InterfacesOptions {
   config: Pick<Config, "interfaces" | "defaults" | "agent">;
   datapath: Pick<Datapath, "vifs" | "setVif" | "removeVif" | "attach" | "detach" | "attachments">;
   addresses: MetadataAddresses;
-  /** Makes the metadata addresses durable; called before the datapath learns of a new one. */
+  /** Makes the metadata addresses durable; called before the datapath learns of a new one. Where it throws, no vif is added. */
   saveAddresses: () => void;
   log: Logger;
 }
 
 /** What the datapath should hold for an interface with this rule. */
-export function desiredVif(rule: InterfaceRule, defaults: Config["defaults"], metadataAddress: string): Vif {
+export function desiredVif(
+  rule: Omit<InterfaceRule, "name">,
+  defaults: Config["defaults"],
+  metadataAddress: string,
+): Vif {
   const { addresses = [], mac, gateway, antiSpoof = defaults.antiSpoof } = rule;
   return {
     metadataAddress,
@@ -72,6 +78,8 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
   let fabric: ReadonlySet<number> = new Set();
   const vifs = new Map<number, { name: string; metadataAddress: string }>();
   const failures = new Map<number, string>();
+  /** Whether names have got addresses that are not saved. */
+  let unsaved = false;
 
   function isWanted(link: Link): boolean {
     return (
@@ -93,7 +101,7 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
    */
   function add(wanted: readonly Link[], found: ReadonlyMap<number, Vif>): void {
     if (wanted.length === 0) return;
-    const known = wanted.every(({ name }) => addresses.knows(name));
+    unsaved ||= !wanted.every(({ name }) => addresses.knows(name));
     // Names that have an address go first: a new name may take one from a name that is gone, but these are here.
     const ordered = [...wanted].sort(
       (a, b) => Number(addresses.knows(b.name)) - Number(addresses.knows(a.name)),
@@ -102,7 +110,16 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
       const before = found.get(link.ifindex);
       return { link, before, address: addresses.assign(link.name, before?.metadataAddress) };
     });
-    if (!known) saveAddresses();
+    try {
+      if (unsaved) saveAddresses();
+      unsaved = false;
+    } catch (error) {
+      for (const { link } of assigned) {
+        addresses.release(link.name);
+        fail(link, `cannot save its metadata address: ${messageOf(error)}`);
+      }
+      return;
+    }
 
     for (const { link, before, address } of assigned) {
       if (address === undefined) {
@@ -194,6 +211,10 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
         }
       }
       settle(touched);
+    },
+
+    retry() {
+      settle([...failures.keys()]);
     },
 
     setFabric(ifindexes) {

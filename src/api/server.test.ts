@@ -1,5 +1,5 @@
 import { EventEmitter, once } from "node:events";
-import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,7 +8,7 @@ import type { AgentEvent } from "../agent/events.ts";
 import type { AgentStatus } from "../agent/status.ts";
 import { fetchStatus, NoAgentError, streamEvents } from "./client.ts";
 import { formatMessage } from "./events.ts";
-import { serveApi } from "./server.ts";
+import { checkSocketPath, serveApi } from "./server.ts";
 import { inJson } from "./status.ts";
 
 const status = {
@@ -51,6 +51,31 @@ const conflict = (mac: string): AgentEvent => ({
   mac,
 });
 
+describe("where the API is served", () => {
+  let folder: string;
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "onlink-api-"));
+  });
+  afterEach(() => rmSync(folder, { recursive: true }));
+
+  it("is never in the place of a file", async () => {
+    const path = join(folder, "notes");
+    writeFileSync(path, "keep me");
+    const message = `${path} is there already and is not a socket; remove it, or give api.socket another path`;
+    expect(() => checkSocketPath(path, folder)).toThrow(message);
+    await expect(serveApi({ socket: path, agent: fakeAgent() })).rejects.toThrow(message);
+    expect(readFileSync(path, "utf8")).toBe("keep me");
+  });
+
+  it("is in a directory, which may be the runtime directory that is not there yet", () => {
+    const socket = join(folder, "none", "onlink.sock");
+    expect(() => checkSocketPath(socket, folder)).toThrow(
+      `${join(folder, "none")} is no directory; make it, or change api.socket`,
+    );
+    expect(() => checkSocketPath(socket, join(folder, "none"))).not.toThrow();
+  });
+});
+
 describe("the API on its socket", () => {
   let folder: string;
   let socket: string;
@@ -89,7 +114,12 @@ describe("the API on its socket", () => {
   });
 
   it("replaces a dead socket, not a living one", async () => {
-    writeFileSync(socket, "");
+    // Node.js removes the socket of a server that closes, by the path where it was made.
+    const dead = createServer();
+    await new Promise<void>((resolve) => dead.listen(`${socket}.dead`, resolve));
+    renameSync(`${socket}.dead`, socket);
+    await new Promise((resolve) => dead.close(resolve));
+    expect(statSync(socket).isSocket()).toBe(true);
     const api = await serveApi({ socket, agent: fakeAgent() });
     await api.close();
 
@@ -136,6 +166,7 @@ describe("the API on its socket", () => {
         /ended the stream: .*faster than they were read/,
       );
       await subscribed;
+      expect([...agent.listeners.values()]).toEqual([{ flows: false }]);
       let sent = 0;
       for (; agent.listeners.size > 0 && sent < 100_000; sent++) agent.emit(conflict("02:00:00:00:00:02"));
       expect(agent.listeners.size).toBe(0);

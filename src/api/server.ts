@@ -1,6 +1,7 @@
-import { chmodSync, rmSync } from "node:fs";
+import { chmodSync, lstatSync, rmSync, statSync } from "node:fs";
 import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
+import { dirname } from "node:path";
 import fastify from "fastify";
 import type { Agent } from "../agent/agent.ts";
 import { formatMessage } from "./events.ts";
@@ -27,6 +28,7 @@ export async function serveApi({ socket, agent }: ApiOptions): Promise<{ close()
   if (await isAnswered(socket)) {
     throw new Error(`${socket} is in use by another process; give api.socket another path`);
   }
+  checkIsSocket(socket);
   rmSync(socket, { force: true });
   const server = fastify({ logger: false, forceCloseConnections: true });
   server.get("/v1/status", async (): Promise<StatusBody> => inJson(agent.status()));
@@ -42,6 +44,29 @@ export async function serveApi({ socket, agent }: ApiOptions): Promise<{ close()
     throw new Error(`cannot serve the API on ${socket}: ${(error as Error).message}`, { cause: error });
   }
   return { close: () => server.close() };
+}
+
+/**
+ * Throws where the API could not be served on this path: for the agent to find out before it changes anything on the host. `runtimeDir`
+ * need not be there yet.
+ */
+export function checkSocketPath(socket: string, runtimeDir: string): void {
+  const folder = dirname(socket);
+  if (folder !== runtimeDir && !statSync(folder, { throwIfNoEntry: false })?.isDirectory()) {
+    throw new Error(
+      `cannot serve the API on ${socket}: ${folder} is no directory; make it, or change api.socket`,
+    );
+  }
+  checkIsSocket(socket);
+}
+
+/** Throws where there is something else than a socket, which is not ours to remove. */
+function checkIsSocket(path: string): void {
+  if (lstatSync(path, { throwIfNoEntry: false })?.isSocket() === false) {
+    throw new Error(
+      `${path} is there already and is not a socket; remove it, or give api.socket another path`,
+    );
+  }
 }
 
 /** Both count when they are there, whatever their value. */

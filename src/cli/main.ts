@@ -68,6 +68,17 @@ function onlink(setExitCode: (code: number) => void): Command {
     .option("--json", "for programs: one JSON object a line")
     .action(async (options) => setExitCode(await (await import("./events.ts")).events(options)));
 
+  command("trace", "what the datapath would do with each frame of a capture (pcap, pcapng); needs no root", [
+    "onlink trace guest.pcap",
+    "onlink trace guest.pcapng --config ./onlink.yaml --interface tap0",
+    "onlink trace guest.pcap --json",
+  ])
+    .argument("<file>", "the capture")
+    .option("--config <file>", `the configuration (default: ${DEFAULT_CONFIG} where it is there)`)
+    .option("--interface <name>", "the guest is behind this interface: its addresses and gateway count")
+    .option("--json", "for programs: one JSON object a line")
+    .action(async (file, options) => setExitCode(await (await import("./trace.ts")).trace(file, options)));
+
   command("down", "take away everything that onlink made on this host; the agent must be stopped", [
     "onlink down",
     "onlink down --runtime-dir /run/onlink",
@@ -126,9 +137,16 @@ function onlink(setExitCode: (code: number) => void): Command {
   return program;
 }
 
+/** `onlink trace FILE | head`: whoever reads has enough, which is no failure. */
+function endWhenNobodyReads(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(EXIT.ok);
+}
+
 /** Runs one command line (without node and script) and returns the exit status. */
 export async function main(args: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.ok;
+  if (process.stdout.listenerCount("error") === 0) process.stdout.on("error", endWhenNobodyReads);
   const program = onlink((code) => {
     exitCode = code;
   });

@@ -571,27 +571,32 @@ describe("a file that is wrong in one place", () => {
     [
       "device: onlink1",
       "device: onlink123456789",
-      'onlink.yaml:21:11: agent.device: "onlink123456789" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo',
+      'onlink.yaml:21:11: agent.device: "onlink123456789" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo, all or default',
     ],
     [
       "device: onlink1",
       "device: onlink%d",
-      'onlink.yaml:21:11: agent.device: "onlink%d" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo',
+      'onlink.yaml:21:11: agent.device: "onlink%d" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo, all or default',
     ],
     [
       "device: onlink1",
       "device: lo",
-      'onlink.yaml:21:11: agent.device: "lo" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo',
+      'onlink.yaml:21:11: agent.device: "lo" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo, all or default',
     ],
     [
       "/run/onlink1",
       "run/onlink1",
-      'onlink.yaml:23:15: agent.runtimeDir: "run/onlink1" is not an absolute path of at most 95 bytes; expected one like /run/onlink',
+      'onlink.yaml:23:15: agent.runtimeDir: "run/onlink1" is not an absolute path of at most 95 bytes; expected one like /run/onlink, not under /proc or /sys',
+    ],
+    [
+      "/run/onlink1",
+      "/run/../proc/onlink",
+      'onlink.yaml:23:15: agent.runtimeDir: "/run/../proc/onlink" is not an absolute path of at most 95 bytes; expected one like /run/onlink, not under /proc or /sys',
     ],
     [
       "/run/onlink1",
       `/${"r".repeat(95)}`,
-      'onlink.yaml:23:15: agent.runtimeDir: "/rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr... is not an absolute path of at most 95 bytes; expected one like /run/onlink',
+      'onlink.yaml:23:15: agent.runtimeDir: "/rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr... is not an absolute path of at most 95 bytes; expected one like /run/onlink, not under /proc or /sys',
     ],
     [
       "  device:",
@@ -643,7 +648,7 @@ agent: { device: lo, metadataAddresses: 10.0.0.0/8 }
       "onlink.yaml:8:14: services[1].address: 169.254.0.1 is reserved (RFC 3927 s. 2.1); expected 169.254.1.0-169.254.254.255",
       "onlink.yaml:10:15: services[1].backends: an empty list; expected at least one backend",
       'onlink.yaml:11:18: limits.flows: "many" is not a number of flows; expected 1-1000000',
-      'onlink.yaml:12:18: agent.device: "lo" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo',
+      'onlink.yaml:12:18: agent.device: "lo" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo, all or default',
       "onlink.yaml:12:41: agent.metadataAddresses: 10.0.0.0/8 is not within 169.254.0.0/16; expected a part of it",
     ]);
   });

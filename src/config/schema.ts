@@ -156,7 +156,7 @@ export const fabricSchema = section({
 export const agentSchema = section({
   device: text(
     "a device name",
-    `at most ${MAX_INTERFACE_NAME - 1} bytes without slash, colon, percent sign, *, ? and white space; not lo`,
+    `at most ${MAX_INTERFACE_NAME - 1} bytes without slash, colon, percent sign, *, ? and white space; not lo, all or default`,
     (name) => (isDeviceName(name) ? name : undefined),
   ).default("onlink0"),
   metadataAddresses: text(
@@ -164,8 +164,8 @@ export const agentSchema = section({
     "one like 169.254.64.0/18, with no bits set beyond its length",
     (prefix) => (parsePrefix(prefix).ok ? prefix : undefined),
   ).default("169.254.64.0/18"),
-  stateDir: absolutePath(MAX_PATH).default("/var/lib/onlink"),
-  runtimeDir: absolutePath(MAX_SOCKET_PATH - `/${SOCKET_NAME}`.length).default("/run/onlink"),
+  stateDir: directory(MAX_PATH).default("/var/lib/onlink"),
+  runtimeDir: directory(MAX_SOCKET_PATH - `/${SOCKET_NAME}`.length).default("/run/onlink"),
   attach: choice("a way to attach", ["auto", "tcx", "clsact"]).default("auto"),
 });
 
@@ -180,8 +180,13 @@ export const configSchema = section({
   api: section({ socket: absolutePath(MAX_SOCKET_PATH).optional() }).prefault({}),
 }).transform((config) => ({
   ...config,
-  api: { socket: config.api.socket ?? posix.join(config.agent.runtimeDir, SOCKET_NAME) },
+  api: { socket: config.api.socket ?? defaultSocket(config.agent.runtimeDir) },
 }));
+
+/** `api.socket` where the configuration does not give it. */
+export function defaultSocket(runtimeDir: string): string {
+  return posix.join(runtimeDir, SOCKET_NAME);
+}
 
 /** The configuration, checked and with every default filled in. */
 export type Config = z.output<typeof configSchema>;
@@ -239,8 +244,25 @@ function choice<const Word extends string>(noun: string, words: readonly Word[])
 
 function absolutePath(maxBytes: number) {
   return text(`an absolute path of at most ${maxBytes} bytes`, "one like /run/onlink", (path) =>
-    path.startsWith("/") && !path.includes("\0") && Buffer.byteLength(path) <= maxBytes ? path : undefined,
+    isAbsolutePath(path, maxBytes) ? path : undefined,
   );
+}
+
+/** A place for files of our own, which the kernel's filesystems do not take; normalised, since it is compared. */
+function directory(maxBytes: number) {
+  return text(
+    `an absolute path of at most ${maxBytes} bytes`,
+    "one like /run/onlink, not under /proc or /sys",
+    (path) => {
+      if (!isAbsolutePath(path, maxBytes)) return undefined;
+      const resolved = posix.resolve(path);
+      return /^\/(proc|sys)(\/|$)/.test(resolved) ? undefined : resolved;
+    },
+  );
+}
+
+function isAbsolutePath(path: string, maxBytes: number): boolean {
+  return path.startsWith("/") && !path.includes("\0") && Buffer.byteLength(path) <= maxBytes;
 }
 
 function list<T extends z.ZodType>(expected: string, item: T) {

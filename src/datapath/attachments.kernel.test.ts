@@ -1,19 +1,18 @@
 import { execFileSync } from "node:child_process";
-import { closeSync, existsSync, mkdtempSync, readdirSync, rmdirSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { mountBpffs, unmount } from "../linux/libc.ts";
 import { inNetworkNamespace, makeNetworkNamespace } from "../linux/namespace.ts";
 import { openRtnetlink } from "../linux/rtnetlink.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
-import { SETTINGS, VIF } from "./testing.ts";
+import { openPrivateBpffs, SETTINGS, VIF } from "./testing.ts";
 import type { AttachKind, Datapath } from "./types.ts";
 
 /** A filter that matches nothing: one instruction of classic BPF, `ret 0`. */
 const CLASSIC_FILTER = ["bpf", "bytecode", "1,6 0 0 0,", "flowid", "1:1"];
 
 let namespace: number;
+let bpffs: ReturnType<typeof openPrivateBpffs>;
 let pinDir: string;
 let vif: number;
 let neighbour: number;
@@ -76,8 +75,8 @@ function addVif(...more: string[]) {
 
 beforeEach(() => {
   namespace = makeNetworkNamespace();
-  pinDir = mkdtempSync(join(tmpdir(), "onlink-bpffs-"));
-  mountBpffs(pinDir, 0o700);
+  bpffs = openPrivateBpffs();
+  pinDir = bpffs.path;
   emptyDir = readdirSync(pinDir);
   neighbour = 10;
   addVif();
@@ -85,8 +84,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  unmount(pinDir);
-  rmdirSync(pinDir);
+  bpffs.close();
   closeSync(namespace);
 });
 
@@ -159,6 +157,25 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
     inside(() => removeDatapath(pinDir));
     expect(qdiscs()).toBe(before);
     expect(readdirSync(pinDir)).toEqual(emptyDir);
+  });
+});
+
+describe("clsact filters of two programs on one interface", () => {
+  it("are taken off each alone, and the qdisc with the last", () => {
+    const before = qdiscs();
+    const programs = () => {
+      const shown = run("tc", "filter", "show", "dev", "vif0", "ingress");
+      return [...shown.matchAll(/handle \S+ (onlink_\w+)/g)].map(([, name]) => name).sort();
+    };
+    withDatapath("clsact", (datapath) => {
+      attachVif(datapath);
+      datapath.attach("fabric", vif);
+      expect(programs()).toEqual(["onlink_fabric", "onlink_vif"]);
+      datapath.detach("vif", vif);
+      expect(programs()).toEqual(["onlink_fabric"]);
+      datapath.detach("fabric", vif);
+    });
+    expect(qdiscs()).toBe(before);
   });
 });
 

@@ -2,11 +2,7 @@
  * Single frames through the loaded programs (BPF_PROG_TEST_RUN). Nothing is attached: the frames belong to the loopback interface, ifindex 1, which
  * the maps know as a vif. What the redirects lead to is the business of the end-to-end tests.
  */
-import { mkdtempSync, rmdirSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { mountBpffs, unmount } from "../linux/libc.ts";
 import { BROADCAST_MAC, GATEWAY_MAC } from "../packet/address.ts";
 import {
   arpAnnouncement,
@@ -25,7 +21,7 @@ import { frameErrors, parseFrame } from "../packet/frame.ts";
 import { hexDump, toHex } from "../packet/hex.ts";
 import { TCP_FLAG } from "../packet/tcp.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
-import { HOST_MAC, METADATA_ADDRESS, SERVICE, SETTINGS, VIF } from "./testing.ts";
+import { HOST_MAC, METADATA_ADDRESS, openPrivateBpffs, SERVICE, SETTINGS, VIF } from "./testing.ts";
 import type { Counters, Datapath, ProgramName, Reason } from "./types.ts";
 
 /** TC_ACT_*: what a program returns. */
@@ -48,23 +44,21 @@ const WORDS = Array.from({ length: 65536 }, (_, word) => word).filter(
   (word) => word < 600 || word >= 65536 - 600 || word % 61 === 0,
 );
 
-let bpffs: string;
+let bpffs: ReturnType<typeof openPrivateBpffs>;
+let pinDir: string;
 let datapath: Datapath;
 let before: Counters;
 
 beforeAll(() => {
-  bpffs = mkdtempSync(join(tmpdir(), "onlink-bpffs-"));
-  mountBpffs(bpffs, 0o700);
+  bpffs = openPrivateBpffs();
+  pinDir = bpffs.path;
 });
 
-afterAll(() => {
-  unmount(bpffs);
-  rmdirSync(bpffs);
-});
+afterAll(() => bpffs.close());
 
 beforeEach(() => {
-  removeDatapath(bpffs);
-  datapath = openDatapath({ pinDir: bpffs, attach: "auto", flowCapacity: 1024 });
+  removeDatapath(pinDir);
+  datapath = openDatapath({ pinDir, attach: "auto", flowCapacity: 1024 });
   datapath.setSettings(SETTINGS);
   datapath.setVif(LOOPBACK, VIF);
   addService(80, "tcp", 1, [{ kind: "host-local", address: "127.0.0.1", port: 8080 }]);
@@ -304,11 +298,9 @@ describe("I2: TCP and UDP to a service", () => {
       },
     });
     expect(counted()).toEqual({ forwarded: 1, returned: 1 });
-    expect(datapath.flows()[0]![1]).toMatchObject({
-      state: "established",
-      framesOut: 1n,
-      framesIn: 1n,
-    });
+    expect(datapath.flows()[0]![1]).toMatchObject({ state: "opening", framesOut: 1n, framesIn: 1n });
+    redirected("vif", syn({ flags: TCP_FLAG.ack }));
+    expect(datapath.flows()[0]![1]).toMatchObject({ state: "established", framesOut: 2n, framesIn: 1n });
   });
 
   it("back from the fabric, and only what belongs to a flow", () => {
@@ -403,6 +395,18 @@ describe("I2: TCP and UDP to a service", () => {
     const ports = datapath.flows().map(([, flow]) => flow.natPort);
     expect(ports).toContain(40000);
     expect(new Set(ports).size).toBe(2);
+  });
+
+  it("a service address outside 169.254/16 is one as well", () => {
+    const other = "100.100.100.200";
+    expectUnchanged("vif", syn({ destination: other }), UNTOUCHED);
+    const service = { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "drop" as const };
+    datapath.services.set({ address: other, port: 80, protocol: "tcp" }, service);
+    datapath.serviceAddresses.set(other, { services: 1 });
+    datapath.setSettings(SETTINGS);
+    expect(parseFrame(redirected("vif", syn({ destination: other })))).toMatchObject({
+      value: { network: { destination: "127.0.0.1" } },
+    });
   });
 
   it("the response hop limit is the TTL that the guest sees", () => {
@@ -645,7 +649,7 @@ describe("adoption", () => {
     redirected("vif", query());
     expect(datapath.adopted).toBe(false);
     datapath.close();
-    datapath = openDatapath({ pinDir: bpffs, attach: "auto", flowCapacity: 4096 });
+    datapath = openDatapath({ pinDir, attach: "auto", flowCapacity: 4096 });
     expect(datapath.adopted).toBe(true);
     expect(datapath.settings()).toEqual(SETTINGS);
     expect(datapath.flowCount()).toBe(1);

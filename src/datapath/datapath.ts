@@ -6,7 +6,7 @@ import { randomInt } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { onReadable } from "../linux/readable.ts";
-import { ZERO_MAC } from "../packet/address.ts";
+import { isInPrefix, LINK_LOCAL_PREFIX, ZERO_MAC } from "../packet/address.ts";
 import { viewOf } from "../packet/bytes.ts";
 import { ETHERNET_MIN_LENGTH } from "../packet/ethernet.ts";
 import { attach, detach, listAttachments } from "./attachments.ts";
@@ -201,14 +201,24 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
     return settingsLayout.read(bytes);
   };
 
+  const serviceAddresses = openMap(
+    mapFd(object, "service_addresses"),
+    single(ipAddressLayout, "words"),
+    plain(serviceAddressLayout),
+  );
+
   const datapath: Datapath = {
     how,
     adopted,
-    serviceAddresses: openMap(
-      mapFd(object, "service_addresses"),
-      single(ipAddressLayout, "words"),
-      plain(serviceAddressLayout),
-    ),
+    serviceAddresses: {
+      ...serviceAddresses,
+      set: (address, value) => {
+        // Until now the datapath may have looked at link-local destinations alone. Never taken back: it only saves time.
+        if (!isInPrefix(address, LINK_LOCAL_PREFIX))
+          updateElement(settings, first, settingsLayout.encode({ ...storedSettings(), otherAddresses: 1 }));
+        serviceAddresses.set(address, value);
+      },
+    },
     services: openMap(mapFd(object, "services"), plain(serviceKeyLayout), plain(serviceLayout)),
     backends: openMap(mapFd(object, "backends"), plain(backendKeyLayout), {
       layout: backendLayout,
@@ -218,16 +228,21 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
     }),
     flows: () => shards.flatMap((shard) => shard.entries()),
     settings: () => {
-      const { hashSeed, flowEvents, ...value } = storedSettings();
+      const { hashSeed, otherAddresses: _, flowEvents, ...value } = storedSettings();
       return hashSeed === 0 ? undefined : { ...value, flowEvents: flowEvents !== 0 };
     },
     setSettings: ({ flowEvents, ...value }) => {
-      // The seed says in which shard a flow is found: it is drawn once for all.
-      const hashSeed = storedSettings().hashSeed || randomInt(1, 2 ** 32);
+      const { hashSeed, otherAddresses } = storedSettings();
       updateElement(
         settings,
         first,
-        settingsLayout.encode({ ...value, flowEvents: Number(flowEvents), hashSeed }),
+        settingsLayout.encode({
+          ...value,
+          flowEvents: Number(flowEvents),
+          otherAddresses,
+          // The seed says in which shard a flow is found: it is drawn once for all.
+          hashSeed: hashSeed || randomInt(1, 2 ** 32),
+        }),
       );
     },
     vifs: () =>
@@ -245,8 +260,9 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
       for (const address of vif.addresses) vifAddresses.set({ address, vif: index }, 1);
       addressesOf.set(index, vif.addresses);
       const before = vifs.get(index);
-      vifs.set(index, encodeVif(vif));
       metadataAddresses.set(vif.metadataAddress, index);
+      // Last: an agent that was killed before finds the vif wanting and does it all again.
+      vifs.set(index, encodeVif(vif));
       if (before !== undefined && before.metadataAddress !== vif.metadataAddress)
         metadataAddresses.delete(before.metadataAddress);
       for (const address of stale) vifAddresses.delete({ address, vif: index });

@@ -61,6 +61,7 @@ export const settingsLayout = struct("settings", {
   timeout_udp_answered: u32,
   timeout_icmp: u32,
   flow_events: u32,
+  other_addresses: u32,
   hash_seed: u32,
 });
 
@@ -190,7 +191,8 @@ export const flowLayout = struct("flow", {
   fins: u8,
   response_hop_limit: u8,
   opener: flowEnd,
-  pad: padding(3),
+  answered: u8,
+  pad: padding(2),
 });
 
 export const eventLayout = struct("event", {

@@ -19,8 +19,7 @@ const LOG_STATS = 4;
 const BPF_TC_INGRESS = 1;
 const BPF_TC_EGRESS = 2;
 const BPF_TC_F_REPLACE = 1;
-/** Where our clsact filters sit. The handle is "ol", so that `tc filter show` tells whose they are. */
-const FILTER_HANDLE = 0x6f6c;
+/** Where our clsact filters sit. */
 const FILTER_PRIORITY = 1;
 
 const ENOENT = 2;
@@ -398,15 +397,15 @@ export function destroyQdisc(ifindex: number): void {
   check(lib().hookDestroy(hook), `remove the clsact qdisc of interface ${ifindex}`, ENOENT, ENODEV, EINVAL);
 }
 
-/** Puts our filter on the ingress side of the clsact qdisc, or swaps its program. */
-export function attachFilter(program: number, ifindex: number): void {
-  const opts = { ...tcOpts(), prog_fd: program, flags: BPF_TC_F_REPLACE };
+/** Puts a filter with this handle on the ingress side of the clsact qdisc, or swaps its program. */
+export function attachFilter(program: number, ifindex: number, handle: number): void {
+  const opts = { ...tcOpts(handle), prog_fd: program, flags: BPF_TC_F_REPLACE };
   check(lib().tcAttach(tcHook(ifindex, BPF_TC_INGRESS), opts), `attach a filter to interface ${ifindex}`);
 }
 
-/** Takes our filter away. A filter, qdisc or interface that is gone is no error. */
-export function detachFilter(ifindex: number): void {
-  const result = lib().tcDetach(tcHook(ifindex, BPF_TC_INGRESS), tcOpts());
+/** Takes the filter with this handle away. A filter, qdisc or interface that is gone is no error. */
+export function detachFilter(ifindex: number, handle: number): void {
+  const result = lib().tcDetach(tcHook(ifindex, BPF_TC_INGRESS), tcOpts(handle));
   check(result, `detach the filter from interface ${ifindex}`, ENOENT, ENODEV, EINVAL);
 }
 
@@ -414,13 +413,13 @@ function tcHook(ifindex: number, attachPoint: number) {
   return { sz: koffi.sizeof(TcHook), ifindex, attach_point: attachPoint, parent: 0 };
 }
 
-function tcOpts() {
+function tcOpts(handle: number) {
   return {
     sz: koffi.sizeof(TcOpts),
     prog_fd: 0,
     flags: 0,
     prog_id: 0,
-    handle: FILTER_HANDLE,
+    handle,
     priority: FILTER_PRIORITY,
   };
 }

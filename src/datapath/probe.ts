@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { inNetworkNamespace, makeNetworkNamespace } from "../linux/namespace.ts";
 import { openRtnetlink, type Rtnetlink } from "../linux/rtnetlink.ts";
+import { FILTER_HANDLES } from "./attachments.ts";
 import { DatapathError } from "./errors.ts";
 import {
   attachFilter,
@@ -128,7 +129,7 @@ function attachToPair(network: Rtnetlink, program: number): Probe[] {
   }
   try {
     createQdisc(ifindex);
-    attachFilter(program, ifindex);
+    attachFilter(program, ifindex, FILTER_HANDLES.vif);
     return [veth, { name: "attach", ok: true, detail: "clsact filters; the kernel has no tcx" }];
   } catch (error) {
     const mend =

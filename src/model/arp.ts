@@ -62,7 +62,7 @@ function reply(context: Context, bytes: Uint8Array, request: ArpPacket, destinat
 
 /** The frame with another ARP packet in it; padding stays. */
 function arpFrame(bytes: Uint8Array, source: string, destination: string, packet: ArpPacket): Uint8Array {
-  const frame = bytes.slice();
+  const frame = new Uint8Array(bytes);
   setMacs(frame, source, destination);
   frame.set(encodeArp(packet), ETHERNET_HEADER_LENGTH);
   return frame;

@@ -20,7 +20,7 @@ export const OTHER_PORTS = { min: 1024, max: 65535 } as const;
 /** What a caller of `openFlow` knows; the rest of a flow begins as every flow does. */
 export type NewFlow = Omit<
   ModelFlow,
-  "state" | "fins" | "lastSeen" | "opened" | "framesOut" | "bytesOut" | "framesIn" | "bytesIn"
+  "state" | "answered" | "fins" | "lastSeen" | "opened" | "framesOut" | "bytesOut" | "framesIn" | "bytesIn"
 >;
 
 /** The flow of a frame from the guest. One that has been idle for too long is ended and not found. */
@@ -81,6 +81,7 @@ export function openFlow(context: Context, vif: Vif, { ...flow }: NewFlow): Mode
   const opened: ModelFlow = {
     ...flow,
     state: "opening",
+    answered: false,
     fins: { guest: false, backend: false },
     lastSeen: now,
     opened: now,
@@ -111,13 +112,25 @@ export function followFlow(
     flow.framesIn += 1n;
     flow.bytesIn += BigInt(frame.bytes.length);
   }
-  const answer = (flow.openedBy === "guest") !== (from === "guest");
-  if (flow.state === "opening" && answer) flow.state = "established";
+  if ((flow.openedBy === "guest") !== (from === "guest")) flow.answered = true;
   const { transport } = frame.ip;
-  if (transport.kind !== "tcp" || flow.state === "closing") return;
-  if ((transport.flags & TCP_FLAG.fin) !== 0) flow.fins[from] = true;
-  if ((transport.flags & TCP_FLAG.rst) !== 0 || (flow.fins.guest && flow.fins.backend))
-    flow.state = "closing";
+  if (transport.kind === "tcp") followTcp(flow, transport.flags, from);
+  else if (flow.answered) flow.state = "established";
+}
+
+/**
+ * The state of a TCP connection, as far as its flow must know it. Sequence numbers are not looked at: so a SYN alone, though it
+ * be answered, keeps a flow for no longer than the opening takes, and a RST is believed only as long as nothing else comes.
+ */
+function followTcp(flow: ModelFlow, flags: number, from: "guest" | "backend"): void {
+  const { syn, ack, rst, fin } = TCP_FLAG;
+  const byOpener = (flow.openedBy === "guest") === (from === "guest");
+  if (flow.state === "opening" && flow.answered && byOpener && (flags & ack) !== 0)
+    flow.state = "established";
+  if ((flags & fin) !== 0) flow.fins[from] = true;
+  if ((flags & rst) !== 0 || (flow.fins.guest && flow.fins.backend)) flow.state = "closing";
+  else if (flow.state === "closing" && (flags & syn) === 0)
+    flow.state = flow.answered ? "established" : "opening";
 }
 
 /** Whether these TCP flags may open a flow: SYN alone of those that say where a connection stands. */

@@ -65,7 +65,7 @@ function passOn(frame: Ipv4Frame, way: Way): Counted {
   const bytes = rewriteFrame(frame, { ...way, ports: undefined });
   const icmp = ipv4Packet(bytes, frame.ip).subarray(frame.ip.headerLength);
   const quoted = icmp.subarray(ICMP_HEADER_LENGTH);
-  const before = quoted.slice();
+  const before = new Uint8Array(quoted);
   readdressPacket(quoted, {
     source: way.destination,
     destination: way.source,

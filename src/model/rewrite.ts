@@ -28,7 +28,7 @@ export type PortTransport = Extract<Transport, { kind: "tcp" | "udp" }>;
 
 /** A copy of the frame with other headers. Without ports, what follows the IPv4 header stays as it is. */
 export function rewriteFrame(frame: Ipv4Frame, to: Headers): Uint8Array {
-  const bytes = frame.bytes.slice();
+  const bytes = new Uint8Array(frame.bytes);
   const packet = ipv4Packet(bytes, frame.ip);
   setMacs(bytes, to.sourceMac, to.destinationMac);
   readdressPacket(packet, to);

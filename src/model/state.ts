@@ -117,13 +117,15 @@ export interface ReverseKey {
   natPort: number;
 }
 
-/** Opening until the other side answers, closing after a RST or a FIN from both sides (TCP alone). */
+/** Opening until the other side answers (TCP: and the opener has acknowledged it), closing after a RST or a FIN from both sides (TCP alone). */
 export type FlowState = "opening" | "established" | "closing";
 
 /** A flow: both views, and what has been seen of it. */
 export interface ModelFlow extends FlowKey, ReverseKey {
   openedBy: "guest" | "host";
   state: FlowState;
+  /** Whether the side that did not open it has sent something. */
+  answered: boolean;
   /** Who has sent a FIN. */
   fins: { guest: boolean; backend: boolean };
   lastSeen: bigint;

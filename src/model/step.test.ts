@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { ipv4FromUint32 } from "../packet/address.ts";
 import { echoRequest, icmpError, ipv4Frame, tcpFrame, udpFrame } from "../packet/build.ts";
 import { updateChecksum } from "../packet/checksum.ts";
+import { windowsArpRequest } from "../packet/fixtures.ts";
 import { frameErrors, type Ipv4Network, parseFrame } from "../packet/frame.ts";
 import { TCP_FLAG } from "../packet/tcp.ts";
 import { CASES, exampleState, FABRIC, HOST, NOW, PLAIN_VIF, VIF } from "./cases.ts";
@@ -274,36 +275,55 @@ test("TCP: opening, established, closing with the second FIN; frames and bytes a
   tcpStep(state, "guest", syn, NOW);
   expect(onlyFlow(state).state).toBe("opening");
   tcpStep(state, "server", syn | ack, NOW);
+  expect(onlyFlow(state).state).toBe("opening");
+  tcpStep(state, "guest", syn, NOW);
+  expect(onlyFlow(state).state).toBe("opening");
+  tcpStep(state, "guest", ack, NOW);
   expect(onlyFlow(state).state).toBe("established");
   tcpStep(state, "guest", fin | ack, NOW);
   expect(onlyFlow(state).state).toBe("established");
   tcpStep(state, "server", fin | ack, NOW + S);
+  tcpStep(state, "guest", ack, NOW + S);
   expect(onlyFlow(state)).toMatchObject({
     state: "closing",
     lastSeen: NOW + S,
-    framesOut: 3n,
-    bytesOut: 162n,
+    framesOut: 6n,
+    bytesOut: 324n,
     framesIn: 2n,
     bytesIn: 108n,
   });
 });
 
-test.each(["guest", "server"] as const)("TCP: a RST of the %s closes", (from) => {
+test.each(["guest", "server"] as const)("TCP: a RST of the %s closes, unless they go on", (from) => {
   const state = exampleState();
   tcpStep(state, "guest", TCP_FLAG.syn, NOW);
   tcpStep(state, "server", TCP_FLAG.syn | TCP_FLAG.ack, NOW);
+  tcpStep(state, "guest", TCP_FLAG.ack, NOW);
   tcpStep(state, from, TCP_FLAG.rst, NOW);
   expect(onlyFlow(state).state).toBe("closing");
-  tcpStep(state, "server", TCP_FLAG.ack, NOW);
-  tcpStep(state, "guest", TCP_FLAG.ack, NOW);
+  tcpStep(state, "server", TCP_FLAG.syn | TCP_FLAG.ack, NOW);
   expect(onlyFlow(state).state).toBe("closing");
+  tcpStep(state, "server", TCP_FLAG.ack, NOW);
+  expect(onlyFlow(state).state).toBe("established");
+});
+
+test("TCP: whoever sends SYN, RST and ACK with nobody answering has no established flow", () => {
+  const state = exampleState();
+  for (const flags of [TCP_FLAG.syn, TCP_FLAG.rst, TCP_FLAG.ack]) tcpStep(state, "guest", flags, NOW);
+  expect(onlyFlow(state).state).toBe("opening");
+});
+
+test("a frame in a Buffer is not changed either", () => {
+  const frame = Buffer.from(windowsArpRequest());
+  step(exampleState(), { side: "vif", ifindex: VIF, frame, now: NOW });
+  expect(frame).toEqual(Buffer.from(windowsArpRequest()));
 });
 
 test("only a bare SYN takes the place of a closing flow", () => {
   const state = exampleState();
   tcpStep(state, "guest", TCP_FLAG.syn, NOW);
   tcpStep(state, "guest", TCP_FLAG.rst, NOW);
-  for (const flags of [TCP_FLAG.syn | TCP_FLAG.ack, TCP_FLAG.syn | TCP_FLAG.fin, TCP_FLAG.ack])
+  for (const flags of [TCP_FLAG.syn | TCP_FLAG.ack, TCP_FLAG.syn | TCP_FLAG.fin, TCP_FLAG.syn | TCP_FLAG.rst])
     expect(tcpStep(state, "guest", flags, NOW)).toBe("forwarded");
   expect(onlyFlow(state)).toMatchObject({ state: "closing", natPort: 40000 });
   tcpStep(state, "guest", TCP_FLAG.syn, NOW);
@@ -312,7 +332,14 @@ test("only a bare SYN takes the place of a closing flow", () => {
 
 test.each([
   ["opening", [], 60n],
-  ["established", [["server", TCP_FLAG.syn | TCP_FLAG.ack]], 7200n],
+  [
+    "established",
+    [
+      ["server", TCP_FLAG.syn | TCP_FLAG.ack],
+      ["guest", TCP_FLAG.ack],
+    ],
+    7200n,
+  ],
   ["closing", [["guest", TCP_FLAG.rst]], 10n],
 ] as const)("TCP %s: the flow is there until its timeout, and not after", (name, then, seconds) => {
   const state = exampleState();

@@ -12,8 +12,8 @@ export const GUEST_MAC = "02:00:0a:00:01:03";
 export const ROUTER_MAC = "02:00:0a:00:01:01";
 export const HOST_MAC = "02:00:00:00:00:01";
 export const GATEWAY = "10.0.1.1";
-/** The first is that of most services, the second has one with the same backend; the third has none. */
-export const SERVICES = ["169.254.169.254", "169.254.169.253", "169.254.169.123"] as const;
+/** The first is that of most services, the second, outside 169.254/16, has one with the same backend; the third has none. */
+export const SERVICES = ["169.254.169.254", "100.100.100.200", "169.254.169.123"] as const;
 export const METADATA_ADDRESSES = ["169.254.64.2", "169.254.64.3"] as const;
 export const BACKEND = "192.0.2.10";
 export const FABRIC_SOURCE = "192.0.2.1";

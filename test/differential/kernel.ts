@@ -3,8 +3,6 @@
  * can be moved, and all that they keep readable. Nothing is attached; interfaces exist since a frame must come from one.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmdirSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadDatapath } from "../../src/datapath/datapath.ts";
 import { DatapathError } from "../../src/datapath/errors.ts";
@@ -32,6 +30,7 @@ import {
 } from "../../src/datapath/libbpf.ts";
 import { readPerCpu } from "../../src/datapath/maps.ts";
 import { struct, u64 } from "../../src/datapath/struct.ts";
+import { openPrivateBpffs } from "../../src/datapath/testing.ts";
 import type {
   Datapath,
   Flow,
@@ -41,9 +40,9 @@ import type {
   Settings,
   Vif,
 } from "../../src/datapath/types.ts";
-import { mountBpffs, unmount } from "../../src/linux/libc.ts";
 import { inNetworkNamespace, makeNetworkNamespace } from "../../src/linux/namespace.ts";
 import { openRtnetlink } from "../../src/linux/rtnetlink.ts";
+import { FABRIC, HOST, PLAIN_VIF, VIF } from "../../src/model/cases.ts";
 import { ZERO_MAC } from "../../src/packet/address.ts";
 
 /** What the programs did with a frame. */
@@ -55,7 +54,7 @@ export interface KernelResult {
   reasons: Reason[];
 }
 
-/** The interfaces that the frames come from. */
+/** The interfaces that the frames come from: with the numbers that the model's cases give them. */
 export interface Interfaces {
   vifs: [number, number];
   host: number;
@@ -63,17 +62,28 @@ export interface Interfaces {
   fabricMac: string;
 }
 
+/** An interface that the datapath knows nothing of, in the model's cases. */
+const NO_VIF = 99;
+
 const timeLayout = struct("__u64", { value: u64 });
 
 /** Loads the programs in a network namespace of their own. `close` leaves nothing. */
 export function openKernel() {
   const namespace = makeNetworkNamespace();
   const inside = <T>(action: () => T): T => inNetworkNamespace(namespace, action);
-  const bpffs = mkdtempSync(join(tmpdir(), "onlink-bpffs-"));
-  mountBpffs(bpffs, 0o700);
+  const bpffs = openPrivateBpffs();
   inside(() => {
-    for (const name of ["vif0", "vif1", "onlink0", "fab0"])
-      execFileSync("ip", ["link", "add", name, "type", "veth", "peer", "name", `${name}p`]);
+    for (const [name, ifindex] of Object.entries({
+      vif0: VIF,
+      vif1: PLAIN_VIF,
+      fab0: FABRIC,
+      onlink0p: HOST,
+      other: NO_VIF,
+    })) {
+      const link = (end: string, index: number) => ["name", end, "index", String(index)];
+      const peer = link(`${name}-peer`, 100 + ifindex);
+      execFileSync("ip", ["link", "add", ...link(name, ifindex), "type", "veth", "peer", ...peer]);
+    }
   });
   const network = inside(openRtnetlink);
   const link = (name: string) => network.link(name)!;
@@ -86,9 +96,9 @@ export function openKernel() {
   network.close();
 
   const datapath: Datapath = inside(() =>
-    loadDatapath({ pinDir: bpffs, attach: "auto", flowCapacity: 4096 }),
+    loadDatapath({ pinDir: bpffs.path, attach: "auto", flowCapacity: 4096 }),
   );
-  const pinned = (name: string) => getPinned(join(bpffs, "maps", name))!;
+  const pinned = (name: string) => getPinned(join(bpffs.path, "maps", name))!;
   const maps = {
     counters: pinned("counters"),
     defences: pinned("defences"),
@@ -190,8 +200,7 @@ export function openKernel() {
     close(): void {
       for (const fd of [...Object.values(maps), ...shards]) closeFd(fd);
       datapath.close();
-      unmount(bpffs);
-      rmdirSync(bpffs);
+      bpffs.close();
       closeFd(namespace);
     },
   };
