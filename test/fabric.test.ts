@@ -94,6 +94,25 @@ test.each(["tcx", "clsact"])(
   },
 );
 
+test("a fabric interface that goes and comes back at once with its ifindex is attached anew", async () => {
+  await routeThrough(near);
+  await start();
+  expect((await requestFrom(guest, SERVICE)).peer).toBe("192.0.2.1");
+  await shell(
+    lab.host,
+    `index=$(cat /sys/class/net/fab0/ifindex)
+     ip link del fab0
+     ip link add fab0 index $index type veth peer name eth0 netns fab0
+     ip -n fab0 link set eth0 up
+     ip -n fab0 addr add 192.0.2.10/24 dev eth0
+     ip link set fab0 up
+     ip addr add 192.0.2.1/24 dev fab0
+     ip route replace ${BACKEND} via 192.0.2.10 dev fab0`,
+  );
+  const retry = ["--connect-timeout", "1", "--retry", "9", "--retry-all-errors", "--retry-delay", "0"];
+  expect((await requestFrom(guest, SERVICE, ...retry)).peer).toBe("192.0.2.1");
+});
+
 test("fabric.sourceAddress that the host does not have is the reason why the backend is out of use", async () => {
   await routeThrough(near);
   await start({ fabric: { sourceAddress: "192.0.2.77" } });
