@@ -72,7 +72,7 @@ async function sendByRing(frames: readonly Uint8Array[], count: number): Promise
       ...["trafgen", "--dev", "eth0", "--conf", "-", "--cpus", "1", "--gap", "50us"],
       ...["--num", String(count * frames.length)],
     ],
-    { input: packets.join("") },
+    { input: packets.join(""), cwd: "/run" }, // it writes a temporary file where it is run
   );
 }
 

@@ -14,6 +14,7 @@ export interface FloodFrame {
 export async function flood(guest: Namespace, frames: readonly FloodFrame[], count: number): Promise<void> {
   await output(guest, ["trafgen", "--dev", "eth0", "--conf", "-", "--cpus", "1", "--num", String(count)], {
     input: frames.map(packet).join(""),
+    cwd: "/run", // it writes a temporary file where it is run
   });
 }
 

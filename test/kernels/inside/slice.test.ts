@@ -108,13 +108,15 @@ describe("with an agent", () => {
   });
 
   test("frames are counted, and flows that are closed end by the kernel's own timers", async () => {
+    // A flow of its own: those of the tests before may have ended by now.
+    await requestFrom(guests.get("bo")!, `http://${LOCAL}/`);
     const status = await statusOf(lab);
     for (const { name, counters } of status.interfaces) {
       expect(counters?.forwarded.frames, name).toBeGreaterThan(0);
       expect(counters?.returned.frames, name).toBeGreaterThan(0);
     }
     const flows = (at: StatusBody) => interfaceIn(at, "vif-bo")?.flows;
-    expect(flows(status)).toBe(2);
+    expect(flows(status)).toBeGreaterThan(0);
     await waitFor("its flows to end", async () => flows(await statusOf(lab)) === 0, 60_000);
   });
 
