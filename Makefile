@@ -2,33 +2,47 @@
 # out of date, and runs. The rest is for those who work on onlink.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint typecheck build bench clean
+.PHONY: help demo test test-kernels fuzz check lint typecheck build bench clean
 
 BPF_FLAGS := -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -mcpu=v3
 TS_SOURCES := $(shell find src -name '*.ts' -not -name '*.test.ts')
 
 help:
-	@echo 'make demo       show the problem and its end, with two guests in network namespaces (root)'
+	@echo 'make demo       show the problem and its end, with two guests in network namespaces (root), else simulated'
 	@echo 'make test       run all tests (root)'
+	@echo 'make test-kernels  the way from end to end on Linux 6.1, in a virtual machine (root)'
 	@echo 'make build      compile the datapath and the agent into dist/'
 	@echo 'make lint       biome; make typecheck: the TypeScript compiler, tests included'
+	@echo 'make fuzz       hold datapath and model together until told to stop (root); SEED=N repeats a failure'
 	@echo 'make bench      measure against the direct path (root)'
 	@echo 'make clean      remove what was built'
 
-demo: build
+# The real demo needs the datapath; where it cannot be built, and where there is no root or no Linux, the demo is simulated and says so.
+demo: dist/cli/main.js
+	@if [ "$$(uname)" = Linux ] && [ "$$(id -u)" = 0 ]; then \
+	  $(MAKE) --no-print-directory dist/onlink.bpf.o || echo 'The datapath could not be built (above, why).'; \
+	fi
 	@bin/onlink demo
 
-test: build .cache/vm/ready
+test: build .cache/system-test .cache/vm/ready
 	@scripts/check-root.sh
 	@npx --no-install vitest run --project unit --project kernel --project e2e $(VITEST)
 
-bench: build
+test-kernels: build .cache/system-test .cache/vm/ready
+	@scripts/check-root.sh
+	@npx --no-install vitest run --project kernels
+
+fuzz: build .cache/system-test
+	@scripts/check-root.sh
+	@$(if $(SEED),SEED=$(SEED)) $(if $(SECONDS),SECONDS=$(SECONDS)) npx --no-install vitest run --project fuzz --disable-console-intercept
+
+bench: build .cache/system-test
 	@scripts/check-root.sh
 	@npx --no-install vitest run --project bench
 
 build: dist/onlink.bpf.o dist/cli/main.js
 
-dist/onlink.bpf.o: $(wildcard bpf/*.h) bpf/onlink.bpf.c | .cache/system
+dist/onlink.bpf.o: $(wildcard bpf/*.h) bpf/onlink.bpf.c | .cache/system-build
 	@mkdir -p dist
 	@clang $(BPF_FLAGS) -idirafter /usr/include/$$(clang -print-multiarch) -c bpf/onlink.bpf.c -o $@
 
@@ -48,12 +62,12 @@ node_modules/.package-lock.json: package.json package-lock.json
 	@touch $@
 
 # Debian packages: looked at once for each version of the list, installed where missing.
-.cache/system: scripts/install-system.sh
-	@scripts/install-system.sh
+.cache/system-%: scripts/install-system.sh
+	@scripts/install-system.sh $*
 	@mkdir -p .cache && touch $@
 
 # Debian's kernel for the virtual machine of the tests.
-.cache/vm/ready: scripts/fetch-vm-kernel.sh | .cache/system
+.cache/vm/ready: scripts/fetch-vm-kernel.sh | .cache/system-test
 	@scripts/fetch-vm-kernel.sh
 	@mkdir -p .cache/vm && touch $@
 

@@ -28,8 +28,21 @@ export default defineConfig({
           name: "e2e",
           sequence: { groupOrder: 2 },
           include: ["test/**/*.test.ts"],
+          exclude: ["test/kernels/**"],
           pool: "forks",
           maxWorkers: 2,
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      {
+        // An older kernel, in a virtual machine; what runs in there is `inside-vm`.
+        test: { name: "kernels", include: ["test/kernels/*.test.ts"] },
+      },
+      {
+        test: {
+          name: "inside-vm",
+          include: ["test/kernels/inside/*.test.ts"],
           testTimeout: 120_000,
           hookTimeout: 120_000,
         },
@@ -41,6 +54,12 @@ export default defineConfig({
           include: ["bench/**/*.bench.ts"],
           fileParallelism: false,
           testTimeout: 600_000,
+        },
+      },
+      {
+        test: {
+          name: "fuzz",
+          include: ["test/differential/fuzz.run.ts"],
         },
       },
     ],

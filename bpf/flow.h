@@ -13,9 +13,9 @@
 #ifndef ONLINK_FLOW_H
 #define ONLINK_FLOW_H
 
+#include "event.h"
 #include "parse.h"
 
-#define NS_PER_S 1000000000ULL
 #define CLOCK_MONOTONIC 1
 #define EEXIST 17
 /* All shards are swept in this time; so much later than its timeout a flow may end. */
@@ -23,6 +23,8 @@
 /* How often to look whether there are flows again. */
 #define SWEEP_IDLE_NS NS_PER_S
 #define EBUSY 16
+/* Instead of a port to avoid: none. No __be16 is as large. */
+#define NO_PORT_TO_AVOID 0x10000
 #define PORT_ATTEMPTS 64
 /* Where a guest's own source port is taken (two service addresses, one backend), another is drawn from here up. */
 #define HOST_LOCAL_PORT_MIN 1024
@@ -31,7 +33,9 @@ static __always_inline __u64 flow_timeout_ns(const struct settings *settings, __
 {
 	__u64 seconds;
 
-	if (protocol == IPPROTO_TCP)
+	if (protocol == IPPROTO_ICMP)
+		seconds = settings->timeout_icmp;
+	else if (protocol == IPPROTO_TCP)
 		seconds = state == FLOW_ESTABLISHED ? settings->timeout_tcp_established :
 			  state == FLOW_CLOSING	    ? settings->timeout_tcp_closing :
 						      settings->timeout_tcp_syn;
@@ -99,6 +103,31 @@ static __always_inline void *flows_with(const struct settings *settings, const s
 	return bpf_map_lookup_elem(&flows, &shard);
 }
 
+static __always_inline void report_flow(__u8 kind, const struct flow_key *key, const struct flow *flow)
+{
+	struct settings *settings = get_settings();
+	struct event *event;
+
+	if (!settings || !settings->flow_events)
+		return;
+	event = reserve_event(kind, key->vif);
+	if (!event)
+		return;
+	event->guest = key->guest;
+	event->service = key->service;
+	event->backend = flow->backend;
+	event->guest_port = key->guest_port;
+	event->service_port = key->service_port;
+	event->backend_port = flow->backend_port;
+	event->protocol = key->protocol;
+	__builtin_memcpy(event->mac, flow->guest_mac, ETH_ALEN);
+	event->frames_out = flow->frames_out;
+	event->bytes_out = flow->bytes_out;
+	event->frames_in = flow->frames_in;
+	event->bytes_in = flow->bytes_in;
+	bpf_ringbuf_submit(event, 0);
+}
+
 static __always_inline void end_flow(void *shard, struct flow_key *key, const struct flow *flow)
 {
 	struct reverse_key reverse_key = reverse_key_of(key, flow);
@@ -107,6 +136,31 @@ static __always_inline void end_flow(void *shard, struct flow_key *key, const st
 		return;
 	bpf_map_delete_elem(&reverse, &reverse_key);
 	count_flow_off(key->vif);
+	report_flow(EVENT_FLOW_CLOSED, key, flow);
+}
+
+/* A frame may have been seen on another CPU after `now` was read: the difference is signed. */
+static __always_inline bool is_idle(const struct settings *settings, const struct flow_key *key, const struct flow *flow, __u64 now)
+{
+	return (__s64)(now - flow->last_seen) > (__s64)flow_timeout_ns(settings, key->protocol, flow->state);
+}
+
+/* The flow, if there is one. One that has been idle for too long is ended here and now, though the sweep has not come to it yet. */
+static __always_inline struct flow *find_flow(const struct settings *settings, void *shard, struct flow_key *key)
+{
+	struct flow *flow = bpf_map_lookup_elem(shard, key);
+
+	if (flow && is_idle(settings, key, flow, bpf_ktime_get_ns())) {
+		end_flow(shard, key, flow);
+		return NULL;
+	}
+	return flow;
+}
+
+/* Only a bare SYN opens a TCP flow: anything else has lost its own and must not meet another backend. */
+static __always_inline bool opens_tcp(const struct frame *frame)
+{
+	return (frame->l4.tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
 }
 
 static long end_flow_if_idle(void *shard, struct flow_key *key, struct flow *flow, __u64 *now)
@@ -114,8 +168,7 @@ static long end_flow_if_idle(void *shard, struct flow_key *key, struct flow *flo
 	struct settings *settings = get_settings();
 	struct flow_key own = *key;
 
-	/* A frame may have been seen on another CPU after `now` was read: the difference is signed. */
-	if (settings && (__s64)(*now - flow->last_seen) > (__s64)flow_timeout_ns(settings, key->protocol, flow->state))
+	if (settings && is_idle(settings, key, flow, *now))
 		end_flow(shard, &own, flow);
 	return 0;
 }
@@ -148,16 +201,20 @@ static __always_inline long start_sweeping(void)
 	return error ? error : bpf_timer_start(&sweeper_entry->timer, SWEEP_NS / FLOW_SHARDS, 0);
 }
 
-/* Claims a source port towards the backend; 0, or the reason why there is none. */
-static __always_inline __u32 claim_port(const struct settings *settings, const struct flow_key *key, struct reverse_key *reverse_key)
+/*
+ * Claims a source port towards the backend; 0, or the reason why there is none. `avoid`: the port of the flow that this one takes
+ * the place of, which the backend may still remember (TIME_WAIT), or NO_PORT_TO_AVOID.
+ */
+static __always_inline __u32 claim_port(const struct settings *settings, const struct flow_key *key, struct reverse_key *reverse_key,
+					__u32 avoid)
 {
 	__u32 first = HOST_LOCAL_PORT_MIN, span = 65536 - HOST_LOCAL_PORT_MIN, offset = bpf_get_prandom_u32();
-	long error;
+	int error; /* not long: before Linux 6.4 the upper half of what a map update returns is undefined */
 
 	if (reverse_key->kind == BACKEND_FABRIC) {
 		first = settings->fabric_port_min;
 		span = settings->fabric_port_max - first + 1;
-	} else {
+	} else if (key->guest_port && key->guest_port != avoid) {
 		/* The port stays where it can: an operator finds the guest's own port in the server's log. */
 		reverse_key->nat_port = key->guest_port;
 		error = bpf_map_update_elem(&reverse, reverse_key, key, BPF_NOEXIST);
@@ -168,6 +225,8 @@ static __always_inline __u32 claim_port(const struct settings *settings, const s
 		return REASON_NO_PORT;
 	for (int attempt = 0; attempt < PORT_ATTEMPTS; attempt++) {
 		reverse_key->nat_port = bpf_htons(first + (offset + attempt) % span);
+		if (reverse_key->nat_port == avoid)
+			continue;
 		error = bpf_map_update_elem(&reverse, reverse_key, key, BPF_NOEXIST);
 		if (error != -EEXIST)
 			return error ? REASON_LIMIT : 0;
@@ -175,59 +234,43 @@ static __always_inline __u32 claim_port(const struct settings *settings, const s
 	return REASON_NO_PORT;
 }
 
-static __always_inline __u32 insert_flow(const struct settings *settings, struct flow_key *key, struct flow *flow,
-					 struct reverse_key *reverse_key)
+/* An empty flow to put together. */
+static __always_inline struct flow *new_flow(struct scratch *scratch, __u8 opener)
 {
-	void *shard = flows_with(settings, key);
-	__u32 reason = claim_port(settings, key, reverse_key);
+	struct flow *flow = &scratch->flow;
 
-	if (reason)
-		return reason;
-	flow->nat_port = reverse_key->nat_port;
-	if (shard && !bpf_map_update_elem(shard, key, flow, BPF_NOEXIST))
-		return 0;
-	/* The map is full, or another CPU opened this very flow just now: then its entry is there to be found. */
-	bpf_map_delete_elem(&reverse, reverse_key);
-	return REASON_LIMIT;
+	__builtin_memset(flow, 0, sizeof(*flow));
+	flow->opened = flow->last_seen = bpf_ktime_get_ns();
+	flow->state = FLOW_OPENING;
+	flow->opener = opener;
+	return flow;
 }
 
 /*
- * Row I2: a flow for this frame, to one of the service's backends, chosen at random. 0, or the reason why there is none.
- * TCP flows open with a SYN only: anything else has lost its flow and must not meet another backend.
+ * Row I2: a flow for this frame of the guest, to one of the service's backends, chosen at random. 0, or the reason why there is none;
+ * then nothing has changed.
  */
-static __noinline enum reason open_flow(struct frame *frame, struct flow_key *key)
+static __noinline enum reason open_flow(struct scratch *scratch, const struct service *service, __u32 avoid)
 {
+	const struct frame *frame = &scratch->frame;
+	struct flow_key *key = &scratch->key;
+	struct reverse_key *reverse_key = &scratch->reverse_key;
 	struct settings *settings = get_settings();
 	struct vif *vif = bpf_map_lookup_elem(&vifs, &key->vif);
-	struct service_key service_key = {
-		.address = key->service,
-		.port = key->service_port,
-		.protocol = key->protocol,
-	};
-	struct service *service = bpf_map_lookup_elem(&services, &service_key);
 	struct backend_key backend_key = {};
-	struct reverse_key reverse_key = {};
+	struct flow *flow = new_flow(scratch, FLOW_GUEST);
 	struct backend *backend;
-	struct flow *flow;
-	__u32 reason, zero = 0;
+	__u32 reason;
+	void *shard;
 
-	if (!settings || !vif || !service)
-		return REASON_UNKNOWN_PORT;
-	if (!service->backends)
+	if (!settings || !vif || !service || !service->backends)
 		return REASON_NO_BACKEND;
-	if (key->protocol == IPPROTO_TCP && (frame->l4.tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
-		return REASON_NO_FLOW;
 	backend_key.service = service->id;
 	backend_key.slot = bpf_get_prandom_u32() % service->backends;
 	backend = bpf_map_lookup_elem(&backends, &backend_key);
 	if (!backend)
 		return REASON_NO_BACKEND;
 
-	flow = bpf_map_lookup_elem(&flow_scratch, &zero);
-	if (!flow)
-		return REASON_LIMIT;
-	__builtin_memset(flow, 0, sizeof(*flow));
-	flow->opened = flow->last_seen = bpf_ktime_get_ns();
 	flow->backend = backend->address;
 	flow->nat = backend->kind == BACKEND_FABRIC ? backend->source : vif->metadata_address;
 	flow->ifindex = backend->ifindex;
@@ -236,38 +279,124 @@ static __noinline enum reason open_flow(struct frame *frame, struct flow_key *ke
 	__builtin_memcpy(flow->guest_mac, frame->head.eth.h_source, ETH_ALEN);
 	__builtin_memcpy(flow->service_mac, frame->head.eth.h_dest, ETH_ALEN);
 	flow->kind = backend->kind;
-	flow->state = FLOW_OPENING;
 	flow->response_hop_limit = service->response_hop_limit;
-	reverse_key = reverse_key_of(key, flow);
+	*reverse_key = reverse_key_of(key, flow);
 
 	if (!count_flow_on(settings, key->vif))
 		return REASON_LIMIT;
-	reason = insert_flow(settings, key, flow, &reverse_key);
-	if (reason)
-		count_flow_off(key->vif);
+	reason = claim_port(settings, key, reverse_key, avoid);
+	if (!reason) {
+		flow->nat_port = reverse_key->nat_port;
+		shard = flows_with(settings, key);
+		if (shard && !bpf_map_update_elem(shard, key, flow, BPF_NOEXIST)) {
+			report_flow(EVENT_FLOW_OPENED, key, flow);
+			return 0;
+		}
+		/* The map is full, or another CPU opened this very flow just now: then its entry is there to be found. */
+		bpf_map_delete_elem(&reverse, reverse_key);
+		reason = REASON_LIMIT;
+	}
+	count_flow_off(key->vif);
 	return reason;
 }
 
-/* Follows the state of a flow with a frame that belongs to it. `fin`: FLOW_FIN_GUEST or FLOW_FIN_BACKEND, by who sent it. */
+/*
+ * A flow for a frame of the host to a metadata address. In the guest's view it comes from a service address, from the host's own
+ * source port where that is free; `reverse_key` is the frame's own. 0, or the reason why there is none.
+ */
+static __noinline enum reason open_flow_to_guest(struct scratch *scratch, __u32 avoid)
+{
+	struct flow_key *key = &scratch->key;
+	struct reverse_key *reverse_key = &scratch->reverse_key;
+	struct settings *settings = get_settings();
+	struct vif *vif = bpf_map_lookup_elem(&vifs, &key->vif);
+	struct vif_state *state = bpf_map_lookup_elem(&vif_states, &key->vif);
+	struct flow *flow = new_flow(scratch, FLOW_BACKEND);
+	__be16 own_port = key->service_port;
+	__u32 offset = bpf_get_prandom_u32();
+	void *shard;
+	int error; /* as in claim_port */
+
+	if (!settings || !vif || !state)
+		return REASON_NO_FLOW;
+	key->guest = is_no_address(&vif->guest) ? state->guest : vif->guest;
+	key->service = settings->host_service_address;
+	__builtin_memcpy(flow->guest_mac, is_no_mac(vif->guest_mac) ? state->guest_mac : vif->guest_mac, ETH_ALEN);
+	if (is_no_address(&key->guest) || is_no_address(&key->service) || is_no_mac(flow->guest_mac))
+		return REASON_NO_FLOW;
+	__builtin_memcpy(flow->service_mac, settings->gateway_mac, ETH_ALEN);
+	flow->backend = from_ipv4(scratch->frame.head.ip.saddr);
+	flow->backend_port = reverse_key->backend_port;
+	flow->nat = reverse_key->nat;
+	flow->nat_port = reverse_key->nat_port;
+	flow->kind = BACKEND_HOST_LOCAL;
+	flow->response_hop_limit = IP_DEFAULT_TTL;
+
+	if (!count_flow_on(settings, key->vif))
+		return REASON_LIMIT;
+	for (int attempt = 0; attempt < PORT_ATTEMPTS; attempt++) {
+		if (attempt)
+			key->service_port = bpf_htons(HOST_LOCAL_PORT_MIN + (offset + attempt) % (65536 - HOST_LOCAL_PORT_MIN));
+		/* An echo's identifier stays: it is not a port that could be changed. */
+		if (attempt && key->protocol == IPPROTO_ICMP)
+			break;
+		if (key->service_port == avoid || (!key->service_port && key->protocol != IPPROTO_ICMP))
+			continue;
+		shard = flows_with(settings, key);
+		error = shard ? bpf_map_update_elem(shard, key, flow, BPF_NOEXIST) : -EBUSY;
+		if (error == -EEXIST)
+			continue;
+		if (!error && !bpf_map_update_elem(&reverse, reverse_key, key, BPF_NOEXIST)) {
+			report_flow(EVENT_FLOW_OPENED, key, flow);
+			return 0;
+		}
+		if (!error)
+			bpf_map_delete_elem(shard, key);
+		count_flow_off(key->vif);
+		return REASON_LIMIT;
+	}
+	key->service_port = own_port;
+	count_flow_off(key->vif);
+	return REASON_NO_PORT;
+}
+
+/*
+ * The state of a TCP connection, as far as its flow must know it. Sequence numbers are not looked at: so a SYN alone, though it
+ * be answered, keeps a flow for no longer than the opening takes, and a RST is believed only as long as nothing else comes.
+ */
+static __always_inline void follow_tcp(struct flow *flow, __u8 flags, __u8 from)
+{
+	bool finished;
+
+	if (flow->state == FLOW_OPENING && flow->answered && from == flow->opener && flags & TCP_ACK)
+		flow->state = FLOW_ESTABLISHED;
+	if (flags & TCP_FIN)
+		flow->fins |= from;
+	finished = flow->fins == (FLOW_GUEST | FLOW_BACKEND);
+	if (flags & TCP_RST || finished)
+		flow->state = FLOW_CLOSING;
+	else if (flow->state == FLOW_CLOSING && !(flags & TCP_SYN))
+		flow->state = flow->answered ? FLOW_ESTABLISHED : FLOW_OPENING;
+}
+
+/* Follows the state of a flow with a frame that belongs to it. `from`: who sent it. */
 static __always_inline void follow_flow(const struct __sk_buff *skb, const struct frame *frame, const struct flow_key *key,
-					struct flow *flow, __u8 fin)
+					struct flow *flow, __u8 from)
 {
 	flow->last_seen = bpf_ktime_get_ns();
-	if (fin == FLOW_FIN_GUEST) {
+	if (from == FLOW_GUEST) {
 		__sync_fetch_and_add(&flow->frames_out, 1);
 		__sync_fetch_and_add(&flow->bytes_out, skb->len);
 	} else {
 		__sync_fetch_and_add(&flow->frames_in, 1);
 		__sync_fetch_and_add(&flow->bytes_in, skb->len);
-		if (flow->state == FLOW_OPENING)
-			flow->state = FLOW_ESTABLISHED;
 	}
-	if (key->protocol != IPPROTO_TCP || !(frame->l4.tcp_flags & (TCP_FIN | TCP_RST)) || flow->state == FLOW_CLOSING)
-		return;
-	if (frame->l4.tcp_flags & TCP_FIN)
-		flow->fins |= fin;
-	if (frame->l4.tcp_flags & TCP_RST || flow->fins == (FLOW_FIN_GUEST | FLOW_FIN_BACKEND))
-		flow->state = FLOW_CLOSING;
+	if (from != flow->opener)
+		flow->answered = 1;
+	if (key->protocol == IPPROTO_TCP)
+		follow_tcp(flow, frame->l4.tcp_flags, from);
+	else if (flow->answered)
+		flow->state = FLOW_ESTABLISHED;
 }
 
 /* What onlink_end_flows is asked to end; zero means any. */

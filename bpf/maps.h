@@ -10,6 +10,9 @@
 #define MAX_BACKENDS 262144
 #define MAX_VIFS 16384
 #define MAX_FLOWS 65536
+#define MAX_VIF_ADDRESSES 65536
+#define MAX_DEFENCES 8192
+#define EVENTS_BYTES (1 << 20)
 
 /* Written by the agent. */
 struct {
@@ -54,6 +57,55 @@ struct {
 	__type(key, __u32);
 	__type(value, struct vif);
 } vifs SEC(".maps");
+
+/* Written by the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_VIF_ADDRESSES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct vif_address);
+	__type(value, __u32);
+} vif_addresses SEC(".maps");
+
+/* Written by the agent. Value: ifindex. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_VIFS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct ip_address);
+	__type(value, __u32);
+} metadata_addresses SEC(".maps");
+
+/* Written by the datapath. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, MAX_DEFENCES);
+	__type(key, struct defence_key);
+	__type(value, __u64);
+} defences SEC(".maps");
+
+/* Written by the datapath; the agent clears a vif's places when it goes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_VIFS * FRAGMENT_SLOTS_VIF + 2 * FRAGMENT_SLOTS_OTHER);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct fragment_key);
+	__type(value, struct fragment);
+} fragments SEC(".maps");
+
+/* From the datapath to the agent. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, EVENTS_BYTES);
+} events SEC(".maps");
+
+/* Written by the datapath: events that found no room, or were too many for their vif. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} events_lost SEC(".maps");
 
 /* Made by the agent with the vif, written by the datapath. Key: ifindex. */
 struct {
@@ -124,17 +176,6 @@ struct {
 	__type(key, struct reverse_key);
 	__type(value, struct flow_key);
 } reverse SEC(".maps");
-
-/*
- * Where a new flow is put together: with the rest of what a program needs it would not fit on the 512 bytes of stack. Programs run to
- * their end on one CPU with bottom halves off.
- */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct flow);
-} flow_scratch SEC(".maps");
 
 static __always_inline struct settings *get_settings(void)
 {

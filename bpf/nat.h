@@ -3,133 +3,217 @@
 #ifndef ONLINK_NAT_H
 #define ONLINK_NAT_H
 
-#include "checksum.h"
 #include "flow.h"
-
-/* What a frame's addresses become. The frame counts as sent anew, so its TTL is set, not counted down. */
-struct rewrite {
-	__be32 source;
-	__be32 destination;
-	__be16 source_port;
-	__be16 destination_port;
-	__u8 ttl;
-};
+#include "fragment.h"
+#include "reject.h"
 
 /*
- * The MACs are taken from frame->head.eth, where the caller put the new ones. The L4 checksum goes through bpf_l4_csum_replace
- * in two steps, since with checksum offload (CHECKSUM_PARTIAL) the field holds the pseudo-header alone: it follows the
- * addresses, not the ports. A UDP checksum of zero (none, RFC 768) stays zero.
+ * Rewrites addresses and, for TCP and UDP, ports, and sends the frame on; the new MACs are given in frame->head.eth by the caller. The frame
+ * counts as sent anew, so its TTL is set, not counted down.
+ *
+ * The L4 checksum goes through bpf_l4_csum_replace in two steps, since with checksum offload (CHECKSUM_PARTIAL) the field holds the
+ * pseudo-header alone: it follows the addresses, not the ports. A UDP checksum of zero (none, RFC 768) stays zero.
  */
-static __always_inline bool rewrite_frame(struct __sk_buff *skb, struct frame *frame, const struct rewrite *to)
+static __always_inline int translate(struct __sk_buff *skb, struct frame *frame, const struct way *way, __be16 source_port,
+				     __be16 destination_port)
 {
+	struct settings *settings = get_settings();
 	struct iphdr *ip = &frame->head.ip;
 	bool udp = ip->protocol == IPPROTO_UDP;
 	__u32 checksum = frame->l4_offset + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
 	__u64 flags = udp ? BPF_F_MARK_MANGLED_0 : 0;
-	__u64 addresses = csum_change(ip->saddr, to->source) + csum_change(ip->daddr, to->destination);
+	__u64 addresses = csum_change(ip->saddr, way->source) + csum_change(ip->daddr, way->destination);
 	__be32 old_ports, new_ports;
-	__be16 ports[2] = { to->source_port, to->destination_port };
+	__be16 ports[2] = { source_port, destination_port };
 
 	__builtin_memcpy(&old_ports, &frame->l4, sizeof(old_ports));
 	__builtin_memcpy(&new_ports, ports, sizeof(new_ports));
-	ip->check = csum_update(ip->check, addresses + csum_change(bpf_htons(ip->ttl << 8), bpf_htons(to->ttl << 8)));
-	ip->ttl = to->ttl;
-	ip->saddr = to->source;
-	ip->daddr = to->destination;
-	return !bpf_l4_csum_replace(skb, checksum, 0, csum_fold32(addresses), flags | BPF_F_PSEUDO_HDR) &&
-	       !bpf_l4_csum_replace(skb, checksum, old_ports, new_ports, flags | sizeof(new_ports)) &&
-	       !bpf_skb_store_bytes(skb, frame->l4_offset, &new_ports, sizeof(new_ports), 0) &&
-	       !write_eth_ipv4(skb, &frame->head);
+	rewrite_ipv4(ip, way->source, way->destination, way->ttl);
+	count(skb, way->vif, way->reason);
+	if (!settings || write_eth_ipv4(skb, &frame->head))
+		return DROP;
+	if (is_tcp_or_udp(frame) &&
+	    (bpf_l4_csum_replace(skb, checksum, 0, csum_fold32(addresses), flags | BPF_F_PSEUDO_HDR) ||
+	     bpf_l4_csum_replace(skb, checksum, old_ports, new_ports, flags | sizeof(new_ports)) ||
+	     bpf_skb_store_bytes(skb, frame->l4_offset, &new_ports, sizeof(new_ports), 0)))
+		return DROP;
+	return send_out(settings, way->ifindex, way->neighbour);
 }
 
-static __always_inline int send_to_backend(struct __sk_buff *skb, struct frame *frame, const struct flow *flow)
+/* The way of a flow's frames out of the guest; sets the new MACs. */
+static __always_inline struct way way_to_backend(const struct settings *settings, struct frame *frame, const struct flow *flow, __u32 vif,
+						 __u32 reason)
 {
-	struct rewrite to = {
+	struct way way = {
 		.source = to_ipv4(&flow->nat),
 		.destination = to_ipv4(&flow->backend),
-		.source_port = flow->nat_port,
-		.destination_port = flow->backend_port,
+		.ifindex = flow->ifindex,
+		.vif = vif,
+		.reason = reason,
 		.ttl = IP_DEFAULT_TTL,
+		.neighbour = flow->kind == BACKEND_FABRIC,
 	};
-	struct settings *settings = get_settings();
-	__u32 vif = skb->ifindex, ifindex = flow->ifindex;
-	__u8 kind = flow->kind;
 
-	if (!settings)
-		return DROP;
 	/* The host's stack takes only what is addressed to onlink0; on the fabric the kernel puts its own MACs. */
 	__builtin_memcpy(frame->head.eth.h_dest, settings->host_mac, ETH_ALEN);
 	__builtin_memcpy(frame->head.eth.h_source, settings->gateway_mac, ETH_ALEN);
-	if (!rewrite_frame(skb, frame, &to))
-		return drop(skb, vif, REASON_MALFORMED);
-	count(skb, vif, REASON_FORWARDED);
-	if (kind == BACKEND_FABRIC)
-		return bpf_redirect_neigh(ifindex, NULL, 0, 0);
-	return bpf_redirect(settings->host_device, BPF_F_INGRESS);
+	return way;
+}
+
+/* The way of a flow's frames into the guest; sets the new MACs. */
+static __always_inline struct way way_to_guest(struct frame *frame, const struct flow_key *key, const struct flow *flow, __u32 reason)
+{
+	struct way way = {
+		.source = to_ipv4(&key->service),
+		.destination = to_ipv4(&key->guest),
+		.ifindex = key->vif,
+		.vif = key->vif,
+		.reason = reason,
+		.ttl = flow->response_hop_limit,
+	};
+
+	__builtin_memcpy(frame->head.eth.h_dest, flow->guest_mac, ETH_ALEN);
+	__builtin_memcpy(frame->head.eth.h_source, flow->service_mac, ETH_ALEN);
+	return way;
+}
+
+/* A frame of the guest in the flow with scratch->key. */
+static __always_inline int send_to_backend(struct __sk_buff *skb, struct scratch *scratch, struct flow *flow)
+{
+	const struct flow_key *key = &scratch->key;
+	struct frame *frame = &scratch->frame;
+	struct settings *settings = get_settings();
+	__be16 source_port = flow->nat_port, destination_port = flow->backend_port;
+	struct way way;
+
+	if (!settings)
+		return DROP;
+	follow_flow(skb, frame, key, flow, FLOW_GUEST);
+	way = way_to_backend(settings, frame, flow, key->vif, REASON_FORWARDED);
+	if (is_fragment(frame))
+		remember_fragment(scratch, SIDE_VIF, key->vif, &way);
+	return translate(skb, frame, &way, source_port, destination_port);
+}
+
+/* Row I4, by what the service, or the vif where there is none, wants. */
+static __always_inline int refuse(struct __sk_buff *skb, struct frame *frame, const struct vif *vif, const struct service *service)
+{
+	__u32 reason = service ? REASON_NO_BACKEND : REASON_UNKNOWN_PORT;
+	bool answer = service ? service->when_no_backend == WHEN_NO_BACKEND_REJECT : vif->flags & VIF_REJECT_UNKNOWN_PORT;
+
+	if (service && service->when_no_backend == WHEN_NO_BACKEND_PASS)
+		return untouched(skb, skb->ifindex, reason);
+	return answer ? reject(skb, frame, reason) : drop(skb, skb->ifindex, reason);
+}
+
+static __always_inline int drop_over_limit(const struct __sk_buff *skb, const struct flow_key *key)
+{
+	struct event *event = reserve_limited_event(EVENT_LIMIT, key->vif);
+
+	if (event) {
+		event->guest = key->guest;
+		event->service = key->service;
+		event->guest_port = key->guest_port;
+		event->service_port = key->service_port;
+		event->protocol = key->protocol;
+		bpf_ringbuf_submit(event, 0);
+	}
+	return drop(skb, key->vif, REASON_LIMIT);
 }
 
 /* TCP or UDP from the guest to a service address. */
-static __always_inline int nat_from_guest(struct __sk_buff *skb, struct frame *frame)
+static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scratch)
 {
-	struct flow_key key = {
-		.guest = from_ipv4(frame->head.ip.saddr),
-		.service = from_ipv4(frame->head.ip.daddr),
-		.vif = skb->ifindex,
-		.guest_port = frame->l4.source_port,
-		.service_port = frame->l4.destination_port,
-		.protocol = frame->head.ip.protocol,
-	};
 	struct settings *settings = get_settings();
-	void *shard = settings ? flows_with(settings, &key) : NULL;
+	struct frame *frame = &scratch->frame;
+	struct flow_key *key = &scratch->key;
+	__u32 ifindex = skb->ifindex;
+	struct vif *vif = bpf_map_lookup_elem(&vifs, &ifindex);
+	struct service_key service_key;
+	struct service *service;
 	struct flow *flow;
+	__u32 avoid = NO_PORT_TO_AVOID;
 	__u32 reason;
+	void *shard;
 
-	if (!shard)
-		return drop(skb, key.vif, REASON_LIMIT);
-	flow = bpf_map_lookup_elem(shard, &key);
-	if (flow && flow->state == FLOW_CLOSING && frame->l4.tcp_flags & TCP_SYN) {
-		end_flow(shard, &key, flow);
+	key->guest = from_ipv4(frame->head.ip.saddr);
+	key->service = from_ipv4(frame->head.ip.daddr);
+	key->vif = ifindex;
+	key->guest_port = frame->l4.source_port;
+	key->service_port = frame->l4.destination_port;
+	key->protocol = frame->head.ip.protocol;
+	shard = settings ? flows_with(settings, key) : NULL;
+	if (!shard || !vif)
+		return drop(skb, ifindex, REASON_LIMIT);
+	flow = find_flow(settings, shard, key);
+	if (flow && flow->state == FLOW_CLOSING && opens_tcp(frame)) {
+		avoid = flow->nat_port;
+		end_flow(shard, key, flow);
 		flow = NULL;
 	}
-	if (!flow) {
-		reason = open_flow(frame, &key);
-		flow = bpf_map_lookup_elem(shard, &key);
-		if (!flow)
-			return drop(skb, key.vif, reason ? reason : REASON_LIMIT);
-	}
-	follow_flow(skb, frame, &key, flow, FLOW_FIN_GUEST);
-	return send_to_backend(skb, frame, flow);
+	if (flow)
+		return send_to_backend(skb, scratch, flow);
+
+	__builtin_memset(&service_key, 0, sizeof(service_key));
+	service_key.address = key->service;
+	service_key.port = key->service_port;
+	service_key.protocol = key->protocol;
+	service = bpf_map_lookup_elem(&services, &service_key);
+	if (!service || !service->backends)
+		return refuse(skb, frame, vif, service);
+	if (key->protocol == IPPROTO_TCP && !opens_tcp(frame))
+		return vif->flags & VIF_REJECT_UNKNOWN_PORT ? reject(skb, frame, REASON_NO_FLOW) : drop(skb, ifindex, REASON_NO_FLOW);
+	reason = open_flow(scratch, service, avoid);
+	flow = bpf_map_lookup_elem(shard, key);
+	if (flow)
+		return send_to_backend(skb, scratch, flow);
+	return reason == REASON_LIMIT || !reason ? drop_over_limit(skb, key) : drop(skb, ifindex, reason);
 }
 
-/* The reverse: a backend's frame, if it belongs to a flow. Returns `otherwise` where it does not. */
-static __always_inline int nat_to_guest(struct __sk_buff *skb, struct frame *frame, const struct reverse_key *reverse_key, int otherwise)
+/* The guest's echo reply, where the host asked: the same without ports. */
+static __noinline int echo_reply_from_guest(struct __sk_buff *skb, struct scratch *scratch)
 {
-	struct flow_key *found = bpf_map_lookup_elem(&reverse, reverse_key);
 	struct settings *settings = get_settings();
-	struct flow_key key;
+	struct flow_key *key = &scratch->key;
 	struct flow *flow;
-	struct rewrite to;
+	void *shard;
+
+	key->guest = from_ipv4(scratch->frame.head.ip.saddr);
+	key->service = from_ipv4(scratch->frame.head.ip.daddr);
+	key->vif = skb->ifindex;
+	key->service_port = scratch->frame.l4.icmp_identifier;
+	key->protocol = IPPROTO_ICMP;
+	shard = settings ? flows_with(settings, key) : NULL;
+	flow = shard ? find_flow(settings, shard, key) : NULL;
+	return flow ? send_to_backend(skb, scratch, flow) : drop(skb, skb->ifindex, REASON_NO_FLOW);
+}
+
+/* The flow that a frame from a backend belongs to; *key is then its key. */
+static __always_inline struct flow *find_reverse(const struct reverse_key *reverse_key, struct flow_key *key)
+{
+	struct settings *settings = get_settings();
+	struct flow_key *found = bpf_map_lookup_elem(&reverse, reverse_key);
 	void *shard;
 
 	if (!found || !settings)
-		return otherwise;
-	key = *found;
-	shard = flows_with(settings, &key);
-	flow = shard ? bpf_map_lookup_elem(shard, &key) : NULL;
-	if (!flow)
-		return otherwise;
-	follow_flow(skb, frame, &key, flow, FLOW_FIN_BACKEND);
-	to.source = to_ipv4(&key.service);
-	to.destination = to_ipv4(&key.guest);
-	to.source_port = key.service_port;
-	to.destination_port = key.guest_port;
-	to.ttl = flow->response_hop_limit;
-	__builtin_memcpy(frame->head.eth.h_dest, flow->guest_mac, ETH_ALEN);
-	__builtin_memcpy(frame->head.eth.h_source, flow->service_mac, ETH_ALEN);
-	if (!rewrite_frame(skb, frame, &to))
-		return drop(skb, key.vif, REASON_MALFORMED);
-	count(skb, key.vif, REASON_RETURNED);
-	return bpf_redirect(key.vif, 0);
+		return NULL;
+	*key = *found;
+	shard = flows_with(settings, key);
+	return shard ? find_flow(settings, shard, key) : NULL;
+}
+
+/* A frame of the backend, or of the host, in the flow with scratch->key. */
+static __always_inline int send_to_guest(struct __sk_buff *skb, struct scratch *scratch, struct flow *flow, __u8 side)
+{
+	const struct flow_key *key = &scratch->key;
+	struct frame *frame = &scratch->frame;
+	struct way way;
+
+	follow_flow(skb, frame, key, flow, FLOW_BACKEND);
+	way = way_to_guest(frame, key, flow, REASON_RETURNED);
+	if (is_fragment(frame))
+		remember_fragment(scratch, side, 0, &way);
+	return translate(skb, frame, &way, key->service_port, key->guest_port);
 }
 
 #endif

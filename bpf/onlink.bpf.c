@@ -22,30 +22,68 @@
 #include "arp.h"
 #include "icmp.h"
 #include "nat.h"
+#include "spoof.h"
 
-/* IPv4 from the guest: rows I1-I4, I9. */
+/* ICMP to a service address. */
+static __always_inline int icmp_from_guest(struct __sk_buff *skb, struct scratch *scratch)
+{
+	struct frame *frame = &scratch->frame;
+
+	if (frame->l4.icmp_type == ICMP_ECHO)
+		return reply_echo(skb, scratch);
+	if (frame->l4.icmp_type == ICMP_ECHOREPLY)
+		return echo_reply_from_guest(skb, scratch);
+	if (is_icmp_error(frame) && !is_fragment(frame))
+		return error_from_guest(skb, scratch);
+	return drop(skb, skb->ifindex, REASON_UNKNOWN_PORT);
+}
+
+/* Rows I2-I9: IPv4 to a service address. */
+static __always_inline int service_from_guest(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+	struct settings *settings = get_settings();
+	struct vif *vif = bpf_map_lookup_elem(&vifs, &ifindex);
+	struct scratch *scratch = get_scratch();
+	struct frame *frame;
+	int verdict;
+
+	if (!settings || !vif || !scratch || !read_eth_ipv4(skb, &scratch->frame.head))
+		return UNTOUCHED;
+	frame = &scratch->frame;
+	if (!check_ipv4(skb, frame) || is_multicast_mac(frame->head.eth.h_dest) || !is_unicast_ipv4(frame->head.ip.saddr))
+		return drop(skb, ifindex, REASON_MALFORMED);
+	if (is_spoofed(frame, settings, vif, ifindex))
+		return drop_spoofed(skb, frame);
+	learn_guest(frame, ifindex);
+	if (is_later_fragment(frame)) {
+		verdict = follow_first_fragment(skb, frame, SIDE_VIF, UNTOUCHED);
+		return verdict == UNTOUCHED ? drop(skb, ifindex, REASON_FRAGMENT) : verdict;
+	}
+	if (!read_l4(skb, frame))
+		return drop(skb, ifindex, REASON_MALFORMED);
+	if (is_tcp_or_udp(frame))
+		return nat_from_guest(skb, scratch);
+	if (frame->head.ip.protocol == IPPROTO_ICMP)
+		return icmp_from_guest(skb, scratch);
+	return refuse(skb, frame, vif, NULL);
+}
+
 static __always_inline int ipv4_from_guest(struct __sk_buff *skb)
 {
-	struct ip_address destination;
-	struct frame frame = {};
+	struct settings *settings = get_settings();
+	struct ip_address address;
+	__be32 destination;
 
-	if (!read_eth_ipv4(skb, &frame.head))
+	if (!settings || !read_ipv4_destination(skb, &destination))
 		return UNTOUCHED;
-	destination = from_ipv4(frame.head.ip.daddr);
-	if (!bpf_map_lookup_elem(&service_addresses, &destination))
-		return UNTOUCHED; /* I1 is not even counted: that would be a second lookup */
-
-	if (!check_ipv4(skb, &frame) || is_multicast_mac(frame.head.eth.h_dest))
-		return drop(skb, skb->ifindex, REASON_MALFORMED);
-	if (is_fragment(&frame))
-		return drop(skb, skb->ifindex, REASON_FRAGMENT);
-	if (!read_l4(skb, &frame))
-		return drop(skb, skb->ifindex, REASON_MALFORMED);
-	if (is_tcp_or_udp(&frame))
-		return nat_from_guest(skb, &frame);
-	if (frame.head.ip.protocol == IPPROTO_ICMP && frame.l4.icmp_type == ICMP_ECHO)
-		return reply_echo(skb, &frame);
-	return drop(skb, skb->ifindex, REASON_UNKNOWN_PORT);
+	/* I1 is not even counted: that would cost more than all the rest. */
+	if (!is_link_local_ipv4(destination) && !settings->other_addresses)
+		return UNTOUCHED;
+	address = from_ipv4(destination);
+	if (!bpf_map_lookup_elem(&service_addresses, &address))
+		return UNTOUCHED;
+	return service_from_guest(skb);
 }
 
 /* From the guest: tc ingress on the vif. */
@@ -67,30 +105,81 @@ int onlink_vif(struct __sk_buff *skb)
 	}
 }
 
+/* From the host to a metadata address, in no flow yet: opens one to the guest, where the frame is one that opens. */
+static __noinline int open_from_host(struct __sk_buff *skb, struct scratch *scratch, __u32 avoid)
+{
+	struct reverse_key *reverse_key = &scratch->reverse_key;
+	struct frame *frame = &scratch->frame;
+	struct flow_key *key = &scratch->key;
+	__u32 *vif = bpf_map_lookup_elem(&metadata_addresses, &reverse_key->nat), reason;
+	struct flow *flow;
+
+	if (!vif || (reverse_key->protocol == IPPROTO_TCP && !opens_tcp(frame)))
+		return drop(skb, 0, REASON_NO_FLOW);
+	__builtin_memset(key, 0, sizeof(*key));
+	key->vif = *vif;
+	key->guest_port = reverse_key->nat_port;
+	key->service_port = reverse_key->backend_port;
+	key->protocol = reverse_key->protocol;
+	reason = open_flow_to_guest(scratch, avoid);
+	if (reason == REASON_LIMIT)
+		return drop_over_limit(skb, key);
+	if (reason)
+		return drop(skb, key->vif, reason);
+	flow = find_reverse(reverse_key, key);
+	return flow ? send_to_guest(skb, scratch, flow, SIDE_HOST) : drop(skb, key->vif, REASON_LIMIT);
+}
+
 /* From the host: tc ingress on onlink0's peer, which leads nowhere else. */
 SEC("tc")
 int onlink_host(struct __sk_buff *skb)
 {
-	struct reverse_key key = { .kind = BACKEND_HOST_LOCAL };
-	struct frame frame = {};
+	struct settings *settings = get_settings();
+	struct scratch *scratch = get_scratch();
+	struct reverse_key *reverse_key;
+	struct frame *frame;
+	struct flow *flow;
+	__u32 avoid = NO_PORT_TO_AVOID;
 	int verdict;
 
-	if (skb->protocol != bpf_htons(ETH_P_IP) || !read_eth_ipv4(skb, &frame.head))
+	if (!settings || !scratch || skb->protocol != bpf_htons(ETH_P_IP) || !read_eth_ipv4(skb, &scratch->frame.head))
 		return DROP;
-	if (!check_ipv4(skb, &frame))
+	frame = &scratch->frame;
+	if (!check_ipv4(skb, frame))
 		return drop(skb, 0, REASON_MALFORMED);
-	if (is_fragment(&frame))
-		return drop(skb, 0, REASON_FRAGMENT);
-	if (!read_l4(skb, &frame))
+	if (is_later_fragment(frame)) {
+		verdict = follow_first_fragment(skb, frame, SIDE_HOST, UNTOUCHED);
+		return verdict == UNTOUCHED ? drop(skb, 0, REASON_FRAGMENT) : verdict;
+	}
+	if (!read_l4(skb, frame))
 		return drop(skb, 0, REASON_MALFORMED);
-	if (!is_tcp_or_udp(&frame))
+	if (is_icmp_error(frame)) {
+		verdict = is_fragment(frame) ? UNTOUCHED : error_to_guest(skb, scratch, BACKEND_HOST_LOCAL, UNTOUCHED);
+		return verdict == UNTOUCHED ? drop(skb, 0, REASON_NO_FLOW) : verdict;
+	}
+	reverse_key = &scratch->reverse_key;
+	reverse_key->kind = BACKEND_HOST_LOCAL;
+	reverse_key->nat = from_ipv4(frame->head.ip.daddr);
+	reverse_key->protocol = frame->head.ip.protocol;
+	if (is_tcp_or_udp(frame)) {
+		reverse_key->backend_port = frame->l4.source_port;
+		reverse_key->nat_port = frame->l4.destination_port;
+	} else if (reverse_key->protocol == IPPROTO_ICMP && frame->l4.icmp_type == ICMP_ECHO) {
+		reverse_key->backend_port = frame->l4.icmp_identifier;
+	} else {
 		return drop(skb, 0, REASON_NO_FLOW);
-	key.nat = from_ipv4(frame.head.ip.daddr);
-	key.backend_port = frame.l4.source_port;
-	key.nat_port = frame.l4.destination_port;
-	key.protocol = frame.head.ip.protocol;
-	verdict = nat_to_guest(skb, &frame, &key, UNTOUCHED);
-	return verdict == UNTOUCHED ? drop(skb, 0, REASON_NO_FLOW) : verdict;
+	}
+	flow = find_reverse(reverse_key, &scratch->key);
+	if (flow && flow->state == FLOW_CLOSING && opens_tcp(frame)) {
+		void *shard = flows_with(settings, &scratch->key);
+
+		if (flow->opener == FLOW_BACKEND)
+			avoid = scratch->key.service_port;
+		if (shard)
+			end_flow(shard, &scratch->key, flow);
+		flow = NULL;
+	}
+	return flow ? send_to_guest(skb, scratch, flow, SIDE_HOST) : open_from_host(skb, scratch, avoid);
 }
 
 /* From the fabric: tc ingress on the interfaces that lead to fabric backends. Most traffic there is the host's own. */
@@ -98,24 +187,40 @@ SEC("tc")
 int onlink_fabric(struct __sk_buff *skb)
 {
 	struct settings *settings = get_settings();
-	struct reverse_key key = { .kind = BACKEND_FABRIC };
-	struct frame frame = {};
+	struct reverse_key *reverse_key;
+	struct scratch *scratch;
+	struct frame *frame;
+	struct flow *flow;
 	__u16 port;
 
-	if (!settings || skb->vlan_present || skb->pkt_type != PACKET_HOST || skb->protocol != bpf_htons(ETH_P_IP) ||
-	    !read_eth_ipv4(skb, &frame.head))
+	if (!settings || skb->vlan_present || skb->pkt_type != PACKET_HOST || skb->protocol != bpf_htons(ETH_P_IP))
 		return UNTOUCHED;
-	if (!is_tcp_or_udp(&frame) || is_fragment(&frame) || !check_ipv4(skb, &frame) || !read_l4(skb, &frame))
+	scratch = get_scratch();
+	if (!scratch || !read_eth_ipv4(skb, &scratch->frame.head))
 		return UNTOUCHED;
-	port = bpf_ntohs(frame.l4.destination_port);
+	frame = &scratch->frame;
+	if (!check_ipv4(skb, frame))
+		return UNTOUCHED;
+	if (is_later_fragment(frame))
+		return follow_first_fragment(skb, frame, SIDE_FABRIC, UNTOUCHED);
+	if (!read_l4(skb, frame))
+		return UNTOUCHED;
+	if (is_icmp_error(frame) && !is_fragment(frame))
+		return error_to_guest(skb, scratch, BACKEND_FABRIC, UNTOUCHED);
+	if (!is_tcp_or_udp(frame))
+		return UNTOUCHED;
+	port = bpf_ntohs(frame->l4.destination_port);
 	if (port < settings->fabric_port_min || port > settings->fabric_port_max)
 		return UNTOUCHED;
-	key.backend = from_ipv4(frame.head.ip.saddr);
-	key.nat = from_ipv4(frame.head.ip.daddr);
-	key.backend_port = frame.l4.source_port;
-	key.nat_port = frame.l4.destination_port;
-	key.protocol = frame.head.ip.protocol;
-	return nat_to_guest(skb, &frame, &key, UNTOUCHED);
+	reverse_key = &scratch->reverse_key;
+	reverse_key->kind = BACKEND_FABRIC;
+	reverse_key->backend = from_ipv4(frame->head.ip.saddr);
+	reverse_key->nat = from_ipv4(frame->head.ip.daddr);
+	reverse_key->backend_port = frame->l4.source_port;
+	reverse_key->nat_port = frame->l4.destination_port;
+	reverse_key->protocol = frame->head.ip.protocol;
+	flow = find_reverse(reverse_key, &scratch->key);
+	return flow ? send_to_guest(skb, scratch, flow, SIDE_FABRIC) : UNTOUCHED;
 }
 
 /*

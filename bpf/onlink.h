@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 OR BSD-2-Clause */
 /*
  * Every struct and number that the datapath shares with the agent. Declared here and nowhere else: src/datapath/layout.ts
- * repeats the offsets, and layout.test.ts compares them with the BTF of the compiled object.
+ * repeats the offsets, and layout.kernel.test.ts compares them with the BTF of the compiled object.
  *
  * Byte order: __be16, __be32 and struct ip_address are network order, as on the wire; everything else is host order.
  * Padding is spelled out, so that hash keys never hold bytes that nobody wrote.
@@ -19,23 +19,28 @@ enum reason {
 	REASON_NONE = 0,
 	REASON_ARP_REPLY = 1,         /* A1: replied, service address at the gateway MAC */
 	REASON_ARP_PROBE_REPLY = 2,   /* A2: replied to a probe */
+	REASON_ARP_CONFLICT = 3,      /* A3: the guest claims a service address; dropped, or turned into the defence */
+	REASON_ARP_GATEWAY = 4,       /* A4: replied for the guest's gateway */
 	REASON_ARP_OTHER = 5,         /* A5: untouched */
 	REASON_FORWARDED = 7,         /* I2: guest to backend */
 	REASON_ECHO_REPLY = 8,        /* I3: replied */
-	REASON_UNKNOWN_PORT = 9,      /* I4: no service on that port or protocol */
-	REASON_NO_BACKEND = 10,       /* I4: a service without a backend */
-	REASON_FRAGMENT = 11,         /* I5: dropped */
+	REASON_UNKNOWN_PORT = 9,      /* I4: no service on that port or protocol; rejected or dropped */
+	REASON_NO_BACKEND = 10,       /* I4: a service without a backend; rejected, dropped or passed */
+	REASON_FRAGMENT = 11,         /* I5: a later fragment whose first was not seen, dropped */
+	REASON_ICMP_ERROR = 12,       /* I6: an error about a flow, translated */
+	REASON_SPOOFED = 13,          /* I7: dropped */
 	REASON_LIMIT = 14,            /* I8: a new flow over a limit, dropped */
 	REASON_MALFORMED = 15,        /* I9: a header that lies, dropped */
 	REASON_VLAN = 16,             /* V: untouched */
-	REASON_NO_FLOW = 17,          /* I2, host side: belongs to no flow and opens none, dropped */
+	REASON_NO_FLOW = 17,          /* I2, I6, host side: belongs to no flow and opens none; TCP from the guest is rejected, else dropped */
 	REASON_NO_PORT = 18,          /* I2: no free source port towards the backend, dropped */
-	REASON_RETURNED = 19,         /* host and fabric side: backend to guest */
+	REASON_RETURNED = 19,         /* host and fabric side: to the guest */
 	REASON_COUNT = 32,            /* size of the counter arrays, not a reason */
 };
 
 /* The one entry of map settings. */
 struct settings {
+	struct ip_address host_service_address; /* what the guest sees as the source of a flow that the host opens */
 	__u32 host_device;            /* ifindex of onlink0 */
 	__u8 host_mac[6];             /* MAC of onlink0 */
 	__u8 gateway_mac[6];          /* the MAC that answers for every service address */
@@ -48,6 +53,9 @@ struct settings {
 	__u32 timeout_tcp_closing;
 	__u32 timeout_udp;
 	__u32 timeout_udp_answered;
+	__u32 timeout_icmp;
+	__u32 flow_events;            /* not zero: events of flows opened and closed are wanted */
+	__u32 other_addresses;        /* not zero: service addresses may lie outside 169.254/16 */
 	__u32 hash_seed;              /* random, so that guests cannot choose the shard of their flows */
 };
 
@@ -64,11 +72,17 @@ struct service_key {
 	__u8 pad;
 };
 
+enum when_no_backend {
+	WHEN_NO_BACKEND_REJECT = 1,
+	WHEN_NO_BACKEND_DROP = 2,
+	WHEN_NO_BACKEND_PASS = 3,     /* untouched, on to wherever the host's network takes it */
+};
+
 struct service {
 	__u32 id;                     /* first half of struct backend_key */
 	__u16 backends;               /* slots 0 .. backends - 1 take new flows */
 	__u8 response_hop_limit;      /* TTL of what the guest gets back */
-	__u8 pad;
+	__u8 when_no_backend;         /* enum when_no_backend */
 };
 
 /* Map backends. */
@@ -91,14 +105,83 @@ struct backend {
 	__u8 pad;
 };
 
-/* Map vifs: key __u32 ifindex. Written by the agent alone. */
+/* struct vif.flags */
+#define VIF_ANTI_SPOOF 1              /* row I7 holds */
+#define VIF_HAS_ADDRESSES 2           /* the guest's addresses are known: map vif_addresses */
+#define VIF_REJECT_UNKNOWN_PORT 4     /* row I4 answers */
+#define VIF_ARP_BROADCAST 8           /* A1 and A2 reply to the link-layer broadcast address */
+
+/* Map vifs: key __u32 ifindex. Written by the agent alone. Zero stands for "none" or "not known". */
 struct vif {
 	struct ip_address metadata_address;
+	struct ip_address gateway;    /* answered for by row A4 */
+	struct ip_address guest;      /* whom the host reaches by the metadata address */
+	__u8 guest_mac[6];
+	__u8 flags;                   /* VIF_* */
+	__u8 pad;
+};
+
+/* Map vif_addresses: an entry allows the source address (row I7). */
+struct vif_address {
+	struct ip_address address;
+	__u32 vif;                    /* ifindex */
 };
 
 /* Map vif_states: key __u32 ifindex. Made by the agent with the vif, then written by the datapath alone. */
 struct vif_state {
+	__u64 reject_tat;             /* limit of rejections, see allow() */
+	__u64 event_tat;              /* limit of events */
+	struct ip_address guest;      /* learned from the guest's own frames to services */
+	__u8 guest_mac[6];
+	__u8 pad[2];
 	__u32 flows;                  /* how many flows the vif has now */
+	__u32 pad2;
+};
+
+/* Map defences: when a service address was last defended on a vif (ns, CLOCK_MONOTONIC). */
+struct defence_key {
+	struct ip_address address;
+	__u32 vif;
+};
+
+/* Map metadata_addresses: key struct ip_address, value __u32 ifindex of the vif. Written by the agent alone. */
+
+/* The programs, where a number for them is needed. */
+enum side {
+	SIDE_VIF = 1,
+	SIDE_HOST = 2,
+	SIDE_FABRIC = 3,
+};
+
+/*
+ * Map fragments: the datagrams of which the first fragment went through, so that the later ones can follow. Each vif has its
+ * own few places, as have the host and the fabric, so that nobody can push out another's.
+ */
+#define FRAGMENT_SLOTS_VIF 16
+#define FRAGMENT_SLOTS_OTHER 1024
+struct fragment_key {
+	__u32 vif;                    /* ifindex; zero on the other sides */
+	__u16 slot;                   /* low bits of the identification */
+	__u8 side;                    /* enum side */
+	__u8 pad;
+};
+
+struct fragment {
+	struct ip_address source;     /* as the fragment comes */
+	struct ip_address destination;
+	struct ip_address new_source; /* as it leaves */
+	struct ip_address new_destination;
+	__u64 seen;                   /* ns, CLOCK_MONOTONIC */
+	__u32 ifindex;                /* where it leaves; zero: into the host's stack */
+	__u32 vif;                    /* counted for */
+	__u16 reason;                 /* enum reason: what the first was counted as, and this one will be */
+	__be16 identification;
+	__u8 protocol;
+	__u8 ttl;
+	__u8 new_destination_mac[6];
+	__u8 new_source_mac[6];
+	__u8 neighbour;               /* not zero: to the fabric, the kernel finds the next hop */
+	__u8 pad[5];
 };
 
 /* Maps counters (key enum reason) and, times REASON_COUNT, vif_counters (key __u32 ifindex); both per CPU. */
@@ -123,14 +206,15 @@ struct flow_key {
 };
 
 enum flow_state {
-	FLOW_OPENING = 1,             /* TCP: SYN seen; UDP: not answered yet */
-	FLOW_ESTABLISHED = 2,         /* TCP: answered; UDP: answered */
+	FLOW_OPENING = 1,             /* TCP: the opener has not acknowledged an answer yet; UDP: not answered yet */
+	FLOW_ESTABLISHED = 2,
 	FLOW_CLOSING = 3,             /* TCP: RST, or FIN from both ends */
 };
 
-/* struct flow.fins */
-#define FLOW_FIN_GUEST 1
-#define FLOW_FIN_BACKEND 2
+enum flow_end {
+	FLOW_GUEST = 1,
+	FLOW_BACKEND = 2,             /* or the host, where it opened the flow */
+};
 
 /* The flow as the backend sees it. Host side: the reply's source address is left out (zero), since a UDP server bound to
  * the wildcard answers from whichever address the route prefers. */
@@ -162,13 +246,43 @@ struct flow {
 	__u8 service_mac[6];          /* the MAC that the guest addressed; replies come from it */
 	__u8 kind;                    /* enum backend_kind */
 	__u8 state;                   /* enum flow_state */
-	__u8 fins;                    /* FLOW_FIN_* */
+	__u8 fins;                    /* enum flow_end, or'ed: who has sent FIN */
 	__u8 response_hop_limit;
-	__u32 pad;
+	__u8 opener;                  /* enum flow_end */
+	__u8 answered;                /* not zero: the other end has sent something */
+	__u8 pad[2];
 };
 
 /* Map flows is an array of that many hash maps; which one holds a flow is up to the datapath (flow.h). */
 #define FLOW_SHARDS 32
+
+enum event_kind {
+	EVENT_CONFLICT = 1,           /* row A3: service = the address that is claimed, mac = the MAC that it is claimed for */
+	EVENT_SPOOFED = 2,            /* row I7: guest = source, service = destination, mac = Ethernet source */
+	EVENT_LIMIT = 3,              /* row I8 */
+	EVENT_FLOW_OPENED = 4,
+	EVENT_FLOW_CLOSED = 5,
+};
+
+/* What the ring buffer events holds. Fields that an event has no use for are zero. */
+struct event {
+	__u64 time;                   /* ns, CLOCK_MONOTONIC */
+	__u64 frames_out;             /* flow closed: as in struct flow */
+	__u64 bytes_out;
+	__u64 frames_in;
+	__u64 bytes_in;
+	struct ip_address guest;
+	struct ip_address service;
+	struct ip_address backend;
+	__u32 vif;
+	__be16 guest_port;
+	__be16 service_port;
+	__be16 backend_port;
+	__u8 mac[6];
+	__u8 kind;                    /* enum event_kind */
+	__u8 protocol;
+	__u8 pad[6];
+};
 
 /* The one entry of map sweeper. */
 struct sweeper {

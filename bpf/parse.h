@@ -8,9 +8,12 @@
 #define ONLINK_PARSE_H
 
 #include "address.h"
+#include "ethernet.h"
 #include "verdict.h"
 
 #define IP_FRAGMENT_MASK 0x3fff /* more-fragments flag and offset */
+#define IP_OFFSET_MASK 0x1fff
+#define IP_DONT_FRAGMENT 0x4000
 #define IP_DEFAULT_TTL 64
 
 #define TCP_FIN 0x01
@@ -45,6 +48,10 @@ struct l4_header {
 			__be16 udp_length;
 			__be16 udp_checksum;
 		};
+		struct {
+			__be16 icmp_identifier; /* of an echo */
+			__be16 icmp_sequence;
+		};
 	};
 	__be32 tcp_acknowledgement;
 	__u8 tcp_data_offset; /* upper four bits, in 32-bit words */
@@ -63,6 +70,39 @@ struct frame {
 static __always_inline long write_eth_ipv4(struct __sk_buff *skb, const struct eth_ipv4 *head)
 {
 	return bpf_skb_store_bytes(skb, 0, &head->eth, ETH_IPV4_LENGTH, 0);
+}
+
+/*
+ * What a program works on. It lies in a map, since with all the rest it would not fit on the 512 bytes of stack: programs run to
+ * their end on one CPU with bottom halves off, so each CPU needs one.
+ */
+struct scratch {
+	struct frame frame;
+	struct flow_key key;
+	struct reverse_key reverse_key;
+	struct flow flow;
+	struct fragment fragment;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct scratch);
+} scratch SEC(".maps");
+
+/* With frame and keys cleared; NULL cannot be. */
+static __always_inline struct scratch *get_scratch(void)
+{
+	__u32 zero = 0;
+	struct scratch *found = bpf_map_lookup_elem(&scratch, &zero);
+
+	if (found) {
+		__builtin_memset(&found->frame, 0, sizeof(found->frame));
+		__builtin_memset(&found->key, 0, sizeof(found->key));
+		__builtin_memset(&found->reverse_key, 0, sizeof(found->reverse_key));
+	}
+	return found;
 }
 
 /* Makes the first `length` bytes readable between data and data_end; false where the frame is shorter. */
@@ -87,14 +127,28 @@ static __always_inline bool read_eth_ipv4(struct __sk_buff *skb, struct eth_ipv4
 	return true;
 }
 
-static __always_inline bool is_multicast_mac(const __u8 *mac)
+/* The destination of an IPv4 frame, nothing else looked at; false where the frame is too short to have one. */
+static __always_inline bool read_ipv4_destination(struct __sk_buff *skb, __be32 *destination)
 {
-	return mac[0] & 1;
+	void *data;
+
+	if (!make_linear(skb, ETH_IPV4_LENGTH))
+		return false;
+	data = (void *)(long)skb->data;
+	if (data + ETH_IPV4_LENGTH > (void *)(long)skb->data_end)
+		return false;
+	*destination = *(__be32 *)(data + ETH_HLEN + offsetof(struct iphdr, daddr));
+	return true;
 }
 
 static __always_inline bool is_fragment(const struct frame *frame)
 {
 	return frame->head.ip.frag_off & bpf_htons(IP_FRAGMENT_MASK);
+}
+
+static __always_inline bool is_later_fragment(const struct frame *frame)
+{
+	return frame->head.ip.frag_off & bpf_htons(IP_OFFSET_MASK);
 }
 
 static __always_inline bool is_tcp_or_udp(const struct frame *frame)
@@ -122,8 +176,8 @@ static __always_inline bool check_ipv4(const struct __sk_buff *skb, struct frame
 }
 
 /*
- * Row I9 for TCP, UDP and ICMP: reads the header and checks its own lengths against the IP payload. For unfragmented packets.
- * Other protocols have no header here and pass.
+ * Row I9 for TCP, UDP and ICMP: reads the header and checks its own lengths against the IP payload. Not for later fragments; the length in
+ * the UDP header of a first fragment is that of the whole datagram. Other protocols have no header here and pass.
  */
 static __always_inline bool read_l4(struct __sk_buff *skb, struct frame *frame)
 {
@@ -140,7 +194,7 @@ static __always_inline bool read_l4(struct __sk_buff *skb, struct frame *frame)
 		if (frame->l4_length < sizeof(struct udphdr) || bpf_skb_load_bytes(skb, frame->l4_offset, l4, sizeof(struct udphdr)))
 			return false;
 		length = bpf_ntohs(l4->udp_length);
-		return length >= sizeof(struct udphdr) && length <= frame->l4_length;
+		return length >= sizeof(struct udphdr) && (length <= frame->l4_length || is_fragment(frame));
 	case IPPROTO_ICMP:
 		return frame->l4_length >= sizeof(struct icmphdr) &&
 		       bpf_skb_load_bytes(skb, frame->l4_offset, l4, sizeof(struct icmphdr)) == 0;

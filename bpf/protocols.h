@@ -8,7 +8,13 @@
 #define ARPOP_REPLY 2
 
 #define ICMP_ECHOREPLY 0 /* RFC 792 */
+#define ICMP_DEST_UNREACH 3
 #define ICMP_ECHO 8
+#define ICMP_TIME_EXCEEDED 11
+#define ICMP_PARAMETERPROB 12
+
+#define ICMP_PROT_UNREACH 2
+#define ICMP_PORT_UNREACH 3
 
 struct icmphdr {
 	__u8 type;

@@ -1,12 +1,24 @@
 #!/bin/sh
-# Fetches Debian's cloud kernel and its virtio modules into .cache/vm, for the VM tests. The package is unpacked, not
-# installed: installing would run its hooks. Does nothing when the kernel is there already.
+# Fetches Debian's cloud kernel and the modules that VMs of the tests load into .cache/vm. The package is unpacked, not
+# installed: installing would run its hooks. Does nothing when all is there already.
 set -eu
 
 root=$(cd "$(dirname "$0")/.." && pwd)
 target=$root/.cache/vm
 
-if [ -e "$target/vmlinuz" ]; then
+# What a guest needs; to share the host's files; what onlink and a lab need.
+modules='
+	virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci failover net_failover virtio_net
+	fuse virtiofs overlay
+	veth tun llc stp bridge sch_ingress cls_bpf'
+
+complete() {
+	[ -e "$1/vmlinuz" ] || return 1
+	for module in $modules; do
+		[ -e "$1/modules/$module.ko" ] || return 1
+	done
+}
+if complete "$target"; then
 	exit 0
 fi
 
@@ -33,10 +45,15 @@ trap 'rm -rf "$work"' EXIT
 (cd "$work" && apt-get download -q -o APT::Sandbox::User=root "$package")
 
 mkdir "$work/unpacked" "$work/vm" "$work/vm/modules"
-dpkg-deb --fsys-tarfile "$work"/linux-image-*.deb | tar -x -C "$work/unpacked" --wildcards \
-	'./boot/vmlinuz-*' '*/drivers/virtio/*.ko' '*/drivers/net/virtio_net.ko' '*/drivers/net/net_failover.ko' '*/net/core/failover.ko'
+dpkg-deb --fsys-tarfile "$work"/linux-image-*.deb | tar -x -C "$work/unpacked" --wildcards './boot/vmlinuz-*' '*.ko'
 mv "$work"/unpacked/boot/vmlinuz-* "$work/vm/vmlinuz"
-find "$work/unpacked" -name '*.ko' -exec mv {} "$work/vm/modules/" \;
+for module in $modules; do
+	find "$work/unpacked" -name "$module.ko" -exec mv {} "$work/vm/modules/" \;
+done
+if ! complete "$work/vm"; then
+	echo "fetch-vm-kernel: $package lacks one of these modules:" $modules >&2
+	exit 1
+fi
 
 # Last and in one step, so that a run that was interrupted leaves no half of it.
 rm -rf "$target"

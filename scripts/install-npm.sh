@@ -6,6 +6,10 @@ if ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); proce
   echo "Node.js $(node --version) is too old: onlink needs 20.19 or later" >&2
   exit 1
 fi
+if [ -L node_modules ]; then
+  echo 'node_modules is a symbolic link, and npm ci would empty the folder behind it; remove the link, or install there' >&2
+  exit 1
+fi
 echo 'Installing npm packages'
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

@@ -1,13 +1,23 @@
 #!/bin/bash
-# Installs the Debian packages that building, the demo and the tests need, where they are missing.
+# Installs Debian packages where they are missing: those that building and the demo need, or those that the tests need besides.
+# Usage: scripts/install-system.sh build|test
 set -euo pipefail
 
-packages=(
+build=(
   clang libbpf-dev libbpf1 libc6-dev linux-libc-dev # build and load the datapath
-  iproute2 util-linux mount procps curl   # lab and demo
-  iputils-ping iputils-arping bind9-dnsutils iperf3 ethtool netsniff-ng tcpdump bpftool # real clients in the tests
-  qemu-system-x86 busybox-static cpio     # the virtual machine of the tests
+  iproute2 util-linux mount procps curl             # the lab, the demo
 )
+test=(
+  iputils-ping iputils-arping bind9-dnsutils iperf3 ethtool netsniff-ng tcpdump bpftool # real clients
+  avahi-autoipd dhcpcd-base systemd   # hosts that choose their own link-local address
+  dnsmasq-base                        # a DHCP server
+  qemu-system-x86 busybox-static cpio # virtual machines
+)
+case "${1-}" in
+  build) packages=("${build[@]}") ;;
+  test) packages=("${test[@]}") ;;
+  *) echo 'usage: scripts/install-system.sh build|test' >&2; exit 2 ;;
+esac
 
 missing=()
 for package in "${packages[@]}"; do

@@ -2,6 +2,9 @@ import { execFileSync, spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { cp, mkdir, mkdtemp, realpath, rm, symlink } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, test } from "vitest";
 
@@ -95,20 +98,58 @@ describe("onlink demo", () => {
     },
   );
 
-  test("says what is missing where it cannot run", () => {
-    const asNobody = ["--reuid=65534", "--regid=65534", "--clear-groups", process.execPath, ONLINK, "demo"];
-    expect(() => execFileSync("setpriv", asNobody, { stdio: "pipe" })).toThrow(
-      /the demo cannot run here:\n {2}a lab needs root, .* run it with sudo/,
-    );
-    const withoutCapability = [
-      "--bounding-set=-sys_admin",
-      "--inh-caps=-sys_admin",
-      process.execPath,
-      ONLINK,
-      "demo",
-    ];
-    expect(() => execFileSync("setpriv", withoutCapability, { stdio: "pipe" })).toThrow(
+  test.each([
+    ["nobody", ["--reuid=65534", "--regid=65534", "--clear-groups"], /it needs root, .* run it with sudo/],
+    [
+      "root without a capability",
+      ["--bounding-set=-sys_admin", "--inh-caps=-sys_admin"],
       /capabilities missing: CAP_SYS_ADMIN, .* run it on the host/,
-    );
+    ],
+  ])("as %s: says why it simulates, and does", (_whom, become, reason) => {
+    const text = execFileSync("setpriv", [...become, process.execPath, ONLINK, "demo"], { encoding: "utf8" });
+    const [why = "", ...story] = text.split("\n\n");
+    expect(why).toMatch(/^The demo cannot run for real here, so it is simulated:\n {2}/);
+    expect(why).toMatch(reason);
+    expectSimulation(story.join("\n\n"));
+  });
+
+  test("--simulate: simulates where the real one could run, and says nothing of why", () => {
+    const text = execFileSync(process.execPath, [ONLINK, "demo", "--simulate"], { encoding: "utf8" });
+    expect(text).toMatch(/^Simulated: /);
+    expectSimulation(text);
+  });
+
+  test("without its native library and without the compiled datapath: simulates", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "onlink-demo-"));
+    try {
+      const root = fileURLToPath(new URL("../", import.meta.url));
+      for (const name of ["bin", "dist", "package.json"])
+        await cp(root + name, join(folder, name), { recursive: true });
+      await mkdir(join(folder, "node_modules"));
+      for (const name of ["commander", "yaml", "zod"])
+        await symlink(await realpath(`${root}node_modules/${name}`), join(folder, "node_modules", name));
+      const run = (...args: string[]) =>
+        execFileSync(process.execPath, [join(folder, "bin/onlink"), "demo", ...args], { encoding: "utf8" });
+      expectSimulation(run("--simulate"));
+      expect(run()).toMatch(
+        /simulated:\n {2}what it needs cannot be loaded: .*'koffi'.*; put it there with: make build\n\nSimulated: /,
+      );
+
+      for (const name of ["koffi", "@koromix"])
+        await symlink(await realpath(`${root}node_modules/${name}`), join(folder, "node_modules", name));
+      await rm(join(folder, "dist/onlink.bpf.o"));
+      expect(run()).toMatch(/simulated:\n {2}\w+: .*onlink\.bpf\.o.*\n\nSimulated: /);
+    } finally {
+      await rm(folder, { recursive: true });
+    }
   });
 });
+
+/** That a text is the whole story as simulated, with its end. */
+function expectSimulation(text: string): void {
+  const [without = "", withOnlink = ""] = text.split("2. With onlink");
+  expect(without).toMatch(/^169\.254\.169\.254 +00-00-00-00-00-00 {2}Unreachable$/m);
+  expect(withOnlink).toMatch(/^169\.254\.169\.254 +00-00-5e-00-01-00 {2}Reachable$/m);
+  expect(withOnlink.match(/^ {2}status 200, /gm)).toHaveLength(2);
+  expect(text).toMatch(/As it should be, in the simulation: .*\n$/);
+}

@@ -65,6 +65,66 @@ test("a route that moves to another interface is followed", async () => {
   ]);
 });
 
+test("a download goes on when its route moves, by the way on which it began", async () => {
+  await routeThrough(near);
+  const agent = await start();
+  const download = guest.run([
+    ...["curl", "-sS", "--limit-rate", "3M", "--max-time", "20", "-o", "/dev/null", "-w", "%{size_download}"],
+    `${SERVICE}/bytes/12000000`,
+  ]);
+  await waitFor("the download's flow", async () => (await statusOf(lab)).flows.now > 0);
+  await routeThrough(far);
+  await agent.waitForLine(/"msg":"fabric interface kept for its flows"/);
+  expect((await requestFrom(guest, SERVICE)).peer).toBe("198.51.100.1");
+  expect(await download).toMatchObject({ code: 0, stdout: "12000000" });
+});
+
+test.each(["tcx", "clsact"])(
+  "a vif that turns to fabric over a restart has its program, by %s",
+  async (attach) => {
+    const interfaces = [{ name: "vif-*" }, { name: "fab0" }];
+    const agent = await start({ interfaces, agent: { attach } });
+    expect((await statusOf(lab)).interfaces).toContainEqual(
+      expect.objectContaining({ name: "fab0", state: "attached" }),
+    );
+    await agent.stop();
+    await routeThrough(near);
+    await start({ interfaces, agent: { attach } });
+    expect((await requestFrom(guest, SERVICE)).peer).toBe("192.0.2.1");
+  },
+);
+
+test("a fabric interface that goes and comes back at once with its ifindex is attached anew", async () => {
+  await routeThrough(near);
+  await start();
+  expect((await requestFrom(guest, SERVICE)).peer).toBe("192.0.2.1");
+  await shell(
+    lab.host,
+    `index=$(cat /sys/class/net/fab0/ifindex)
+     ip link del fab0
+     ip link add fab0 index $index type veth peer name eth0 netns fab0
+     ip -n fab0 link set eth0 up
+     ip -n fab0 addr add 192.0.2.10/24 dev eth0
+     ip link set fab0 up
+     ip addr add 192.0.2.1/24 dev fab0
+     ip route replace ${BACKEND} via 192.0.2.10 dev fab0`,
+  );
+  const retry = ["--connect-timeout", "1", "--retry", "9", "--retry-all-errors", "--retry-delay", "0"];
+  expect((await requestFrom(guest, SERVICE, ...retry)).peer).toBe("192.0.2.1");
+});
+
+test("fabric.sourceAddress that the host does not have is the reason why the backend is out of use", async () => {
+  await routeThrough(near);
+  await start({ fabric: { sourceAddress: "192.0.2.77" } });
+  expect(await backend()).toMatchObject({
+    state: "out of use",
+    reason: "fabric.sourceAddress 192.0.2.77 is not an address of this host",
+  });
+  await output(lab.host, ["ip", "addr", "add", "192.0.2.77/24", "dev", "fab0"]);
+  await waitFor("the backend in use", async () => (await backend()).state === "in use");
+  expect((await requestFrom(guest, SERVICE)).peer).toBe("192.0.2.77");
+});
+
 test("a backend without a route is out of use, and comes into use with one", async () => {
   await start();
   expect(await backend()).toEqual({

@@ -1,10 +1,12 @@
 /** Interfaces that come, go and change their names while the agent runs. */
+import { existsSync, statSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
 import { waitFor } from "../src/lab/wait.ts";
 import { interfaceIn, metadataAddressIn, startAgent, statusOf } from "./support/agent.ts";
 import { output, requestFrom, shell } from "./support/commands.ts";
+import { pinnedObjects } from "./support/traces.ts";
 
 const URL = "http://169.254.169.254/";
 const web = {
@@ -91,8 +93,28 @@ test("down and up again is no change", async () => {
   await start("vif-*");
   const guest = await lab.addGuest(web);
   const { peer } = await firstAnswer(guest);
+  // Its flow ends with the vif, and another is opened by a SYN alone.
+  const file = "/run/download";
+  const download = await guest.start([
+    "curl",
+    "-sS",
+    "--limit-rate",
+    "1M",
+    "-o",
+    file,
+    `${URL}bytes/1000000000`,
+  ]);
+  const size = () => (existsSync(lab.root + file) ? statSync(lab.root + file).size : 0);
+  await waitFor("the download to begin", () => size() > 0);
+  const before = await pinnedObjects(lab);
+  expect(before.link).toHaveLength(2);
+
   await shell(lab.host, "ip link set vif-web down; ip link set vif-web up");
+  const then = size();
+  await waitFor("the download to go on", () => size() > then + 2_000_000);
+  expect(await pinnedObjects(lab), "the same links").toEqual(before);
   expect((await firstAnswer(guest)).peer).toBe(peer);
+  await download.stop();
 });
 
 test("a hundred at once, and away again", async () => {

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type Fabric, type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
 import { waitFor } from "../src/lab/wait.ts";
-import { CONFIG_FILE, onlink, startAgent, statusOf, writeConfig } from "./support/agent.ts";
+import { CONFIG_FILE, ONLINK, onlink, startAgent, statusOf, writeConfig } from "./support/agent.ts";
 import { hashOfBytes, requestFrom, shell } from "./support/commands.ts";
 import { hostState, pinnedObjects, stillThere } from "./support/traces.ts";
 
@@ -183,6 +183,45 @@ describe("leaving", () => {
     await expectService();
   });
 
+  test("down takes the things of former configurations too, also when the last start failed", async () => {
+    await writeConfig(lab, "");
+    const before = await hostState(lab);
+    const agent = await startAgent(lab, {
+      ...CONFIG,
+      agent: { device: "former0", stateDir: "/var/lib/former" },
+    });
+    await agent.stop();
+    await shell(lab.host, "ip link add onlink0 type bridge");
+    expect((await onlinkRun(CONFIG)).code).toBe(1);
+    await shell(lab.host, "ip link del onlink0");
+    await (await startAgent(lab, CONFIG)).stop();
+    expect((await hostState(lab)).links).not.toContain("former0");
+    expect((await onlink(lab, "down", "--config", CONFIG_FILE)).code).toBe(0);
+    expect(await hostState(lab)).toEqual(before);
+  });
+
+  test.each([
+    ["agent.json", "rm /run/onlink/agent.json"],
+    ["the runtime directory", "umount /run/onlink/bpf && rm -r /run/onlink"],
+  ])("down without %s goes by the configuration", async (_, lose) => {
+    await writeConfig(lab, "");
+    const before = await hostState(lab);
+    await (await startAgent(lab, CONFIG)).stop();
+    await shell(lab.host, lose);
+    expect((await onlink(lab, "down", "--config", CONFIG_FILE)).stdout).toContain("removed device onlink0\n");
+    expect(await hostState(lab)).toEqual(before);
+  });
+
+  test("down and run say that the record is damaged", async () => {
+    await (await startAgent(lab, CONFIG)).stop();
+    await shell(lab.host, "echo '{' >/run/onlink/agent.json");
+    for (const command of ["run", "down"]) {
+      const { code, stderr } = await onlink(lab, command, "--config", CONFIG_FILE);
+      expect(code).toBe(1);
+      expect(stderr).toMatch(/^onlink: \/run\/onlink\/agent\.json is damaged \(.*\); delete it: .*\n$/);
+    }
+  });
+
   test("down after kill -9 leaves nothing either", async () => {
     await writeConfig(lab, "");
     const before = await hostState(lab);
@@ -201,9 +240,67 @@ test("a second agent on the same runtime directory is refused, and changes nothi
   const second = await onlink(lab, "run", "--config", "/run/other.yaml");
   expect(second.code).toBe(1);
   expect(second.stderr).toMatch(
-    /^onlink: another onlink agent \(pid \d+\) works in \/run\/onlink; stop it first, or give this one another agent\.runtimeDir\n$/,
+    /^onlink: another onlink agent \(pid \d+\) works in \/run\/onlink; stop it first, or give this one another agent\.runtimeDir, agent\.stateDir, agent\.device and agent\.metadataAddresses\n$/,
   );
   expect(await hostState(lab)).toEqual(before);
+  await expectService();
+});
+
+test("a second agent with another runtime directory is refused the first one's device", async () => {
+  await startServers();
+  await startAgent(lab, CONFIG);
+  const other = { ...CONFIG, agent: { runtimeDir: "/run/other", stateDir: "/var/lib/other" } };
+  await writeConfig(lab, other, "/run/other.yaml");
+  const before = await hostState(lab);
+  const second = await onlink(lab, "run", "--config", "/run/other.yaml");
+  expect(second.code).toBe(1);
+  expect(second.stderr).toMatch(
+    /^onlink: the interface onlink0 belongs to the onlink agent of \/run\/onlink; give this one another agent\.device and agent\.metadataAddresses, .*\n$/,
+  );
+  expect((await onlink(lab, "down", "--config", "/run/other.yaml")).code).toBe(0);
+  const after = await hostState(lab);
+  expect({ ...after, files: "" }).toEqual({ ...before, files: "" });
+  await expectService();
+});
+
+test("in a private mount namespace the agent does not mount the bpffs, and takes one of the host's", async () => {
+  await startServers();
+  await writeConfig(lab, CONFIG);
+  const before = await hostState(lab);
+  const argv = ["unshare", "--mount", process.execPath, ONLINK, "run", "--config", CONFIG_FILE];
+  const refused = await lab.host.run(argv);
+  expect(refused.code).toBe(1);
+  expect(refused.stderr).toMatch(
+    /^onlink: this is a private mount namespace: .*mount -t bpf bpf \/run\/onlink\/bpf/,
+  );
+  expect({ ...(await hostState(lab)), files: "" }).toEqual({ ...before, files: "" });
+
+  await shell(lab.host, "mkdir -p /run/onlink/bpf && mount -t bpf bpf /run/onlink/bpf");
+  const agent = await lab.host.start(argv);
+  await agent.waitForLine(/"msg":"ready"/);
+  await agent.stop("SIGTERM");
+  await expectService();
+});
+
+test("a start with api.socket in the place of a file, or in no directory, changes nothing", async () => {
+  await writeConfig(lab, "");
+  await shell(lab.host, "echo keep me >/run/notes");
+  const before = await hostState(lab);
+  for (const socket of ["/run/notes", "/run/nowhere/onlink.sock"]) {
+    const { code, stderr } = await onlinkRun({ ...CONFIG, api: { socket } });
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/api\.socket/);
+  }
+  expect(await hostState(lab)).toEqual(before);
+  expect(await shell(lab.host, "cat /run/notes")).toBe("keep me\n");
+});
+
+test("a deleted device is made anew", async () => {
+  await startServers();
+  const agent = await startAgent(lab, CONFIG);
+  await expectService();
+  await shell(lab.host, "ip link del onlink0");
+  await agent.waitForLine(/"msg":"the host device was gone; made anew"/);
   await expectService();
 });
 

@@ -64,8 +64,14 @@ describe.each(["tcx", "clsact"] as const)("attached by %s", (attach) => {
       startDnsServer(near, { address: "192.0.2.10", port: 53 }),
       startHttpServer(far, { address: "198.51.100.10", port: 8080 }),
     ]);
+    const iperf = ["iperf3", "--server", "--forceflush"];
+    for (const server of await Promise.all([lab.host.start(iperf), near.start(iperf)])) {
+      await server.waitForLine(/^Server listening/);
+    }
     await startAgent(lab, {
       services: [
+        { name: "iperf-local", address: LOCAL, port: 5201, backends: ["127.0.0.1:5201"] },
+        { name: "iperf-fabric", address: FABRIC, port: 5201, backends: ["192.0.2.10:5201"] },
         { name: "web-local", address: LOCAL, port: 80, backends: ["127.0.0.1:8080"] },
         { name: "dns-local", address: LOCAL, port: 53, protocol: "udp", backends: ["127.0.0.1:5353"] },
         { name: "web-fabric", address: FABRIC, port: 80, backends: ["192.0.2.10:8080"] },
@@ -103,6 +109,16 @@ describe.each(["tcx", "clsact"] as const)("attached by %s", (attach) => {
       expect(await hashOfDownload(guest, `http://${service}/bytes/${MEGABYTE}`)).toBe(hashOfBytes(MEGABYTE));
       const echo = await hashesOfEcho(guest, `http://${service}/echo`, MEGABYTE);
       expect(echo.returned).toBe(echo.sent);
+
+      for (const direction of [[], ["--reverse"]]) {
+        const bytes = 40 * MEGABYTE;
+        const report = await output(guest, [
+          ...["iperf3", "--client", service, "--bytes", String(bytes), "--json"],
+          ...direction,
+        ]);
+        // The server is told to stop before it has read the last of it, which may be as much as buffers hold.
+        expect(JSON.parse(report).end.sum_received.bytes).toBeGreaterThan(bytes / 2);
+      }
 
       await ping(guest, service);
       if (behaviour === "on-link") {

@@ -74,7 +74,7 @@ async function sendByRing(frames: readonly Uint8Array[], count: number): Promise
       ...["trafgen", "--dev", "eth0", "--conf", "-", "--cpus", "1"],
       ...["--num", String(count * frames.length)],
     ],
-    { input: packets.join("") },
+    { input: packets.join(""), cwd: "/run" }, // it writes a temporary file where it is run
   );
 }
 

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import type { Config } from "../config/schema.ts";
+import { TIMEOUTS } from "../config/timeouts.ts";
 import { openDatapath } from "../datapath/datapath.ts";
 import type { Datapath, Settings } from "../datapath/types.ts";
 import { isBpffs } from "../linux/libc.ts";
@@ -8,6 +9,7 @@ import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
 import { GATEWAY_MAC } from "../packet/address.ts";
 import { AgentError, messageOf } from "./errors.ts";
+import { createEvents, type Events } from "./events.ts";
 import { readFileIfThere, writeFileAtomically } from "./files.ts";
 import { deleteHostDevice, ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
 import { createInterfaces } from "./interfaces.ts";
@@ -18,9 +20,10 @@ import {
   type MetadataAddresses,
   parseSaved,
 } from "./metadata-addresses.ts";
-import { formatPortRanges, parsePortRanges, reservePorts } from "./reserved-ports.ts";
+import { formatPortRanges, parsePortRanges, reservePorts, unitePorts } from "./reserved-ports.ts";
 import {
   type AgentRecord,
+  checkBpffs,
   ensureBpffs,
   lockRuntimeDir,
   makePrivateDir,
@@ -34,6 +37,7 @@ import { type AgentStatus, serviceStatus } from "./status.ts";
 /** An agent at work. */
 export interface Agent {
   status(): AgentStatus;
+  readonly events: Pick<Events, "recent" | "subscribe">;
   /** Stops following the host and closes all handles. The datapath goes on working. */
   stop(): Promise<void>;
 }
@@ -57,17 +61,14 @@ export function metadataAddressFile(stateDir: string): string {
   return join(stateDir, "metadata-addresses.json");
 }
 
-/** Seconds without a frame after which a flow ends (DESIGN section 4). */
-const TIMEOUTS = {
-  timeoutTcpSyn: 60,
-  timeoutTcpEstablished: 7200,
-  timeoutTcpClosing: 10,
-  timeoutUdp: 30,
-  timeoutUdpAnswered: 180,
-} satisfies Partial<Settings>;
-
 /** The flow maps' least capacity: their size is fixed when they are made, and limits may be raised later. */
 const MIN_FLOW_CAPACITY = 65_536;
+
+/**
+ * How often everything is looked at without an event, in ms: for what makes none, such as the last flow of an interface that is kept for
+ * its flows, or a disk that has room again.
+ */
+const LOOK_INTERVAL = 30_000;
 
 /** Changes of routes come in bursts; one look at the routes this many ms after the first of them serves all. */
 const RECONCILE_DELAY = 100;
@@ -93,7 +94,7 @@ export function startAgent(options: AgentOptions): Agent {
       flowCapacity: flowCapacity(config.limits.flows),
     });
     cleanUp.push(() => datapath.close());
-    prepareDatapath(config, datapath, device);
+    prepareDatapath(config, datapath, device, { flowEvents: false });
     return follow(options, network, datapath, device, () => runAll(cleanUp));
   } catch (error) {
     runAll(cleanUp);
@@ -110,18 +111,19 @@ function flowCapacity(flows: number): number {
 function prepareHost({ config, configFile, log }: AgentOptions, network: Rtnetlink): HostDevice {
   const { runtimeDir, stateDir, device, metadataAddresses } = config.agent;
   const previous = readRecord(runtimeDir);
-  // Refuses a device that is not ours before anything is changed.
-  findHostDevice(network, device);
+  // What cannot be is refused before anything is changed.
+  findHostDevice(network, device, runtimeDir);
+  checkBpffs(runtimeDir);
 
   const reserved = readSysctl(RESERVED_PORTS) ?? "";
   const ports = reservePorts(parsePortRanges(reserved), previous?.reservedPorts ?? [], [config.fabric.ports]);
   const record: AgentRecord = {
     configFile,
-    device,
-    stateDir,
-    socket: config.api.socket,
-    reservedPorts: ports.added,
-    bpffs: previous?.bpffs ?? (isBpffs(runtimePaths(runtimeDir).pins) ? "found" : "mounted"),
+    devices: withItem(previous?.devices, device),
+    stateDirs: withItem(previous?.stateDirs, stateDir),
+    sockets: withItem(previous?.sockets, config.api.socket),
+    reservedPorts: unitePorts(previous?.reservedPorts ?? [], ports.added),
+    bpffs: isBpffs(runtimePaths(runtimeDir).pins) ? (previous?.bpffs ?? "found") : "mounted",
   };
   writeRecord(runtimeDir, record);
 
@@ -129,14 +131,26 @@ function prepareHost({ config, configFile, log }: AgentOptions, network: Rtnetli
   ensureBpffs(runtimeDir);
   const list = formatPortRanges(ports.list);
   if (list.trim() !== reserved) writeSysctl(RESERVED_PORTS, list);
-  if (previous !== undefined && previous.device !== device && deleteHostDevice(network, previous.device)) {
-    log.info({ device: previous.device }, "host device of the former configuration deleted");
+  for (const former of record.devices) {
+    if (former !== device && deleteHostDevice(network, former, runtimeDir)) {
+      log.info({ device: former }, "host device of the former configuration deleted");
+    }
   }
-  return ensureHostDevice(network, { name: device, ...hostAddress(metadataAddresses) });
+  writeRecord(runtimeDir, { ...record, devices: [device], reservedPorts: ports.added });
+  return ensureHostDevice(network, { name: device, runtimeDir, ...hostAddress(metadataAddresses) });
+}
+
+function withItem(list: readonly string[] = [], item: string): string[] {
+  return [...new Set([...list, item])];
 }
 
 /** Writes the settings, and puts the host program on the device's peer and nowhere else. */
-function prepareDatapath(config: Config, datapath: Datapath, { device, peer }: HostDevice): void {
+function prepareDatapath(
+  config: Config,
+  datapath: Datapath,
+  { device, peer }: HostDevice,
+  { flowEvents }: Pick<Settings, "flowEvents">,
+): void {
   if (device.mac === undefined) throw new AgentError(`the interface ${device.name} has no MAC address`);
   const [fabricPortMin, fabricPortMax] = config.fabric.ports;
   datapath.setSettings({
@@ -148,6 +162,8 @@ function prepareDatapath(config: Config, datapath: Datapath, { device, peer }: H
     maxFlows: config.limits.flows,
     maxFlowsPerVif: config.limits.flowsPerInterface,
     ...TIMEOUTS,
+    hostServiceAddress: config.services[0]!.address,
+    flowEvents,
   });
   for (const { program, ifindex } of datapath.attachments()) {
     if (program === "host" && ifindex !== peer.ifindex) datapath.detach("host", ifindex);
@@ -160,7 +176,7 @@ function follow(
   { config, configFile, version, log, onFailure }: AgentOptions,
   network: Rtnetlink,
   datapath: Datapath,
-  { device, peer }: HostDevice,
+  host: HostDevice,
   close: () => void,
 ): Agent {
   const addresses = loadMetadataAddresses(config);
@@ -172,20 +188,35 @@ function follow(
       writeFileAtomically(metadataAddressFile(config.agent.stateDir), formatSaved(addresses.toSave())),
     log,
   });
+  const own = new Set([host.device.ifindex, host.peer.ifindex]);
   const services = createServices({
     config,
     network,
     datapath,
-    own: new Set([device.ifindex, peer.ifindex]),
+    own,
     onFabric: interfaces.setFabric,
     log,
   });
+
+  /** Somebody may have deleted the device, or put another of its name in its place. */
+  function keepHostDevice(): void {
+    const { runtimeDir, device: name, metadataAddresses } = config.agent;
+    const found = findHostDevice(network, name, runtimeDir);
+    if (found !== undefined && own.has(found.device.ifindex) && own.has(found.peer.ifindex)) return;
+    const made = ensureHostDevice(network, { name, runtimeDir, ...hostAddress(metadataAddresses) });
+    own.clear();
+    own.add(made.device.ifindex).add(made.peer.ifindex);
+    prepareDatapath(config, datapath, made, { flowEvents: datapath.settings()?.flowEvents ?? false });
+    log.warn({ device: name }, "the host device was gone; made anew");
+  }
 
   let timer: NodeJS.Timeout | undefined;
   function reconcileSoon(): void {
     timer ??= setTimeout(() => {
       timer = undefined;
+      guard(keepHostDevice);
       guard(() => services.reconcile());
+      guard(interfaces.retry);
     }, RECONCILE_DELAY);
   }
   /** Runs one step; what goes wrong is logged, and the next event tries again. */
@@ -205,6 +236,8 @@ function follow(
         reconcileSoon();
         return;
       }
+      // One that comes back, with the same ifindex or another, comes without the program.
+      for (const event of events) if (event.kind === "link-gone") services.forgetAttachments(event.ifindex);
       interfaces.handle(events);
       // Whatever the events are: a link that goes down takes its IPv4 routes along, and the kernel says nothing of them.
       reconcileSoon();
@@ -220,16 +253,19 @@ function follow(
     watcher.close().catch((late: unknown) => log.error({ reason: messageOf(late) }, "cannot stop watching"));
     throw error;
   }
+  const events = createEvents({ datapath, nameOf: interfaces.nameOf, log });
+  const look = setInterval(reconcileSoon, LOOK_INTERVAL);
   const since = new Date().toISOString();
 
   return {
+    events,
     status: () => ({
       version,
       pid: process.pid,
       since,
       configFile,
       attach: datapath.how,
-      device: { name: device.name, address: hostAddress(config.agent.metadataAddresses).address },
+      device: { name: config.agent.device, address: hostAddress(config.agent.metadataAddresses).address },
       services: services.list().map(serviceStatus),
       interfaces: interfaces.list().map((state) => {
         if (state.state !== "attached") return state;
@@ -243,9 +279,12 @@ function follow(
         limitPerInterface: config.limits.flowsPerInterface,
       },
       counters: datapath.counters(),
+      eventsLost: events.lost(),
     }),
     async stop() {
       clearTimeout(timer);
+      clearInterval(look);
+      events.close();
       await watcher.close();
       close();
     },

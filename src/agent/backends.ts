@@ -37,6 +37,9 @@ export function resolveBackend(
   if (link.hardware !== ARPHRD_ETHER) {
     return { inUse: false, reason: `its route leads through ${link.name}, which is not Ethernet` };
   }
+  if (sourceAddress !== undefined && network.routeTo(sourceAddress)?.type !== "local") {
+    return { inUse: false, reason: `fabric.sourceAddress ${sourceAddress} is not an address of this host` };
+  }
   const source = sourceAddress ?? route.source;
   if (source === undefined)
     return { inUse: false, reason: `this host has no address towards it (${link.name})` };

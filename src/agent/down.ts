@@ -1,23 +1,30 @@
 import { existsSync, rmSync } from "node:fs";
+import type { Config } from "../config/schema.ts";
 import { removeDatapath } from "../datapath/datapath.ts";
 import { isBpffs, unmount } from "../linux/libc.ts";
 import { openRtnetlink } from "../linux/rtnetlink.ts";
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
 import { metadataAddressFile, RESERVED_PORTS } from "./agent.ts";
-import { removeFolderIfEmpty } from "./files.ts";
-import { deleteHostDevice } from "./host-device.ts";
-import { formatPortRanges, parsePortRanges, subtractPorts } from "./reserved-ports.ts";
+import { isSocket, removeFolderIfEmpty } from "./files.ts";
+import { deleteHostDevice, devicesOf } from "./host-device.ts";
+import { formatPortRanges, type PortRange, parsePortRanges, subtractPorts } from "./reserved-ports.ts";
 import { type AgentRecord, lockRuntimeDir, readRecord, runtimePaths } from "./runtime-dir.ts";
 
+/** What tells what an agent made when its record is lost. */
+export type Fallback = Pick<Config["agent"], "device" | "stateDir"> & {
+  socket: string;
+  ports: PortRange;
+};
+
 /**
- * Takes away everything that an agent with this runtime directory made, also one whose start was cut short; works from
- * the record it left. Returns what was removed, one line each; nothing when there was nothing. Throws `AgentError`
- * while an agent runs there. Can be repeated after an error: the record goes last.
+ * Takes away everything that agents with this runtime directory made, also one whose start was cut short; works from the record
+ * they left, and where there is none from `fallback`. Returns what was removed, one line each; nothing when there was nothing.
+ * Throws `AgentError` while an agent runs there. Can be repeated after an error: the record goes last.
  */
-export function takeDown(runtimeDir: string): string[] {
+export function takeDown(runtimeDir: string, fallback?: Fallback): string[] {
   const paths = runtimePaths(runtimeDir);
-  if (![paths.lock, paths.record, paths.pins].some((path) => existsSync(path))) return [];
-  const lock = lockRuntimeDir(runtimeDir);
+  // Not made for the lock alone: where it is gone, an agent that still runs cannot be found by it.
+  const lock = existsSync(runtimeDir) ? lockRuntimeDir(runtimeDir) : undefined;
   try {
     const record = readRecord(runtimeDir);
     const removed: string[] = [];
@@ -25,8 +32,8 @@ export function takeDown(runtimeDir: string): string[] {
       removeDatapath(paths.pins);
       removed.push(`datapath: programs, links and maps pinned in ${paths.pins}`);
     }
-    if (record !== undefined) removed.push(...undoRecord(record));
-    if (record?.bpffs === "mounted" && isBpffs(paths.pins)) {
+    removed.push(...takeOutside(runtimeDir, record, fallback));
+    if (record?.bpffs !== "found" && isBpffs(paths.pins)) {
       unmount(paths.pins);
       removed.push(`mount of bpffs on ${paths.pins}`);
     }
@@ -36,31 +43,49 @@ export function takeDown(runtimeDir: string): string[] {
     if (removeFolderIfEmpty(runtimeDir)) removed.push(`directory ${runtimeDir}`);
     return removed;
   } finally {
-    lock.release();
+    lock?.release();
   }
 }
 
 /** Gives back what lies outside the runtime directory. */
-function undoRecord(record: AgentRecord): string[] {
-  const removed: string[] = [];
+function takeOutside(
+  runtimeDir: string,
+  record: AgentRecord | undefined,
+  fallback: Fallback | undefined,
+): string[] {
+  const removed = removeDevices(runtimeDir, record?.devices ?? (fallback ? [fallback.device] : []));
+  // Without a record, somebody else may have reserved the same ports: they are taken to be ours where the device was.
+  const lostPorts = fallback !== undefined && removed.length > 0 ? [fallback.ports] : [];
+  removed.push(...giveBackPorts(record?.reservedPorts ?? lostPorts));
+  for (const socket of record?.sockets ?? (fallback ? [fallback.socket] : [])) {
+    if (isSocket(socket)) rmSync(socket);
+  }
+  for (const stateDir of record?.stateDirs ?? (fallback ? [fallback.stateDir] : [])) {
+    const addresses = metadataAddressFile(stateDir);
+    if (existsSync(addresses)) {
+      rmSync(addresses);
+      removed.push(`metadata addresses in ${addresses}`);
+    }
+    if (removeFolderIfEmpty(stateDir)) removed.push(`directory ${stateDir}`);
+  }
+  return removed;
+}
+
+function removeDevices(runtimeDir: string, names: readonly string[]): string[] {
   const network = openRtnetlink();
   try {
-    if (deleteHostDevice(network, record.device)) removed.push(`device ${record.device}`);
+    return [...new Set([...names, ...devicesOf(network, runtimeDir)])]
+      .filter((name) => deleteHostDevice(network, name, runtimeDir))
+      .map((name) => `device ${name}`);
   } finally {
     network.close();
   }
+}
+
+function giveBackPorts(ours: readonly PortRange[]): string[] {
   const reserved = parsePortRanges(readSysctl(RESERVED_PORTS) ?? "");
-  const left = subtractPorts(reserved, record.reservedPorts);
-  if (formatPortRanges(left) !== formatPortRanges(reserved)) {
-    writeSysctl(RESERVED_PORTS, formatPortRanges(left));
-    removed.push(`reserved ports ${formatPortRanges(record.reservedPorts).trim()}`);
-  }
-  rmSync(record.socket, { force: true });
-  const addresses = metadataAddressFile(record.stateDir);
-  if (existsSync(addresses)) {
-    rmSync(addresses);
-    removed.push(`metadata addresses in ${addresses}`);
-  }
-  if (removeFolderIfEmpty(record.stateDir)) removed.push(`directory ${record.stateDir}`);
-  return removed;
+  const left = subtractPorts(reserved, ours);
+  if (formatPortRanges(left) === formatPortRanges(reserved)) return [];
+  writeSysctl(RESERVED_PORTS, formatPortRanges(left));
+  return [`reserved ports ${formatPortRanges(ours).trim()}`];
 }

@@ -1,5 +1,13 @@
 /** The datapath and the host's network in memory, for the tests of this folder. */
-import type { Attachment, Datapath, DatapathMap, ProgramName, Vif } from "../datapath/types.ts";
+import type {
+  Attachment,
+  Datapath,
+  DatapathMap,
+  Flow,
+  FlowKey,
+  ProgramName,
+  Vif,
+} from "../datapath/types.ts";
 import type { Link, Route } from "../linux/rtnetlink.ts";
 
 /** A datapath that remembers every write, in order, in words such as `"set vif 5 169.254.64.2"`. */
@@ -8,6 +16,8 @@ export interface FakeDatapath {
   writes: string[];
   vifs: Map<number, Vif>;
   attached: Attachment[];
+  /** ifindexes of the interfaces through which flows go. */
+  flowsThrough: number[];
   /** Interfaces on which `attach` fails, with the message. */
   broken: Map<number, string>;
   /** The writes since the last call. */
@@ -23,13 +33,14 @@ export function fakeDatapath(): FakeDatapath {
     writes,
     vifs,
     attached: [],
+    flowsThrough: [],
     broken,
     takeWrites: () => writes.splice(0),
     datapath: {
       serviceAddresses: fakeMap("address", writes),
       services: fakeMap("service", writes),
       backends: fakeMap("backend", writes),
-      vifs: { get: (ifindex) => vifs.get(ifindex), entries: () => [...vifs] },
+      vifs: () => new Map(vifs),
       setVif(ifindex, vif) {
         writes.push(`set vif ${ifindex} ${vif.metadataAddress}`);
         vifs.set(ifindex, vif);
@@ -38,6 +49,7 @@ export function fakeDatapath(): FakeDatapath {
         writes.push(`remove vif ${ifindex}`);
         vifs.delete(ifindex);
       },
+      flows: () => fake.flowsThrough.map((ifindex) => [{} as FlowKey, { ifindex } as Flow]),
       endFlows({ service }) {
         writes.push(`end flows of service ${service}`);
         return 0;
@@ -88,6 +100,7 @@ export function fakeLink(ifindex: number, name: string, changes: Partial<Link> =
     type: "veth",
     hardware: 1,
     master: undefined,
+    alias: undefined,
     peer: undefined,
     ...changes,
   };

@@ -43,7 +43,7 @@ export function checkReserved(config: Config): Check[] {
 export function checkDevice(network: Rtnetlink, { agent }: Config): Check {
   const name = "device";
   try {
-    const found = findHostDevice(network, agent.device);
+    const found = findHostDevice(network, agent.device, agent.runtimeDir);
     return { name, ok: true, detail: `${agent.device} is ${found === undefined ? "free" : "onlink's own"}` };
   } catch (error) {
     if (!(error instanceof AgentError)) throw error;

@@ -4,9 +4,9 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { inNetworkNamespace, makeNetworkNamespace } from "../linux/namespace.ts";
 import { openRtnetlink, type Rtnetlink } from "../linux/rtnetlink.ts";
 import { readSysctl } from "../linux/sysctl.ts";
-import { deleteHostDevice, ensureHostDevice, findHostDevice } from "./host-device.ts";
+import { deleteHostDevice, devicesOf, ensureHostDevice, findHostDevice } from "./host-device.ts";
 
-const options = { name: "ol0", address: "169.254.64.1", prefixLength: 18 };
+const options = { name: "ol0", runtimeDir: "/run/ol", address: "169.254.64.1", prefixLength: 18 };
 let namespace: number;
 let network: Rtnetlink;
 
@@ -66,15 +66,27 @@ describe("host device", () => {
     expect(() => inside(() => ensureHostDevice(network, options))).toThrow(
       "the interface ol0 is there already and is not onlink's",
     );
-    expect(inside(() => deleteHostDevice(network, "ol0"))).toBe(false);
+    expect(inside(() => deleteHostDevice(network, "ol0", "/run/ol"))).toBe(false);
     expect(network.link("ol0")).toBeDefined();
     expect(network.link("ol0p")).toBeUndefined();
   });
 
+  it("belongs to one runtime directory, and is left alone by the agents of others", () => {
+    const { device } = inside(() => ensureHostDevice(network, options));
+    expect(devicesOf(network, "/run/ol")).toEqual(["ol0"]);
+    expect(devicesOf(network, "/run/other")).toEqual([]);
+    const others = { ...options, runtimeDir: "/run/other" };
+    expect(() => inside(() => ensureHostDevice(network, others))).toThrow(
+      "the interface ol0 belongs to the onlink agent of /run/ol; give this one another agent.device and agent.metadataAddresses, or remove that one: onlink down --runtime-dir /run/ol",
+    );
+    expect(deleteHostDevice(network, "ol0", "/run/other")).toBe(false);
+    expect(network.link("ol0")?.ifindex).toBe(device.ifindex);
+  });
+
   it("is deleted with both ends, once", () => {
     inside(() => ensureHostDevice(network, options));
-    expect(deleteHostDevice(network, "ol0")).toBe(true);
-    expect(findHostDevice(network, "ol0")).toBeUndefined();
-    expect(deleteHostDevice(network, "ol0")).toBe(false);
+    expect(deleteHostDevice(network, "ol0", "/run/ol")).toBe(true);
+    expect(findHostDevice(network, "ol0", "/run/ol")).toBeUndefined();
+    expect(deleteHostDevice(network, "ol0", "/run/ol")).toBe(false);
   });
 });

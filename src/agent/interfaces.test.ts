@@ -3,12 +3,13 @@ import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
+import type { Vif } from "../datapath/types.ts";
 import type { Link, NetworkEvent } from "../linux/rtnetlink.ts";
 import { fakeDatapath, fakeLink } from "./fakes.ts";
 import { createInterfaces } from "./interfaces.ts";
 import { createMetadataAddresses, type SavedMetadataAddresses } from "./metadata-addresses.ts";
 
-const config = configOf(`
+const plainConfig = configOf(`
 services: [{ name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:80"] }]
 interfaces: [{ name: "tap*" }, { name: veth-web }]
 agent: { metadataAddresses: 169.254.64.0/28 }
@@ -20,19 +21,34 @@ function configOf(text: string): Config {
   return result.config;
 }
 
-function setUp(saved: SavedMetadataAddresses = []) {
+function setUp(saved: SavedMetadataAddresses = [], config = plainConfig) {
   const fake = fakeDatapath();
   const addresses = createMetadataAddresses(config.agent.metadataAddresses, saved);
+  const disk = { full: false };
   const interfaces = createInterfaces({
     config,
     datapath: fake.datapath,
     addresses,
-    saveAddresses: () => fake.writes.push("save"),
+    saveAddresses: () => {
+      if (disk.full) throw new Error("no space left on device");
+      fake.writes.push("save");
+    },
     log: pino({ enabled: false }),
   });
-  return { ...fake, fake, interfaces, addresses };
+  return { ...fake, fake, interfaces, addresses, disk };
 }
 
+/** A vif of which nothing but the metadata address is known, with the default settings. */
+const plainVif = (metadataAddress: string, changes: Partial<Vif> = {}): Vif => ({
+  metadataAddress,
+  addresses: [],
+  mac: undefined,
+  gateway: undefined,
+  antiSpoof: true,
+  unknownPort: "reject",
+  arpReply: "unicast",
+  ...changes,
+});
 const linkEvent = (link: Link): NetworkEvent => ({ kind: "link", link });
 const gone = ({ ifindex, name }: Link): NetworkEvent => ({ kind: "link-gone", ifindex, name });
 const tap0 = fakeLink(5, "tap0");
@@ -107,7 +123,7 @@ describe("interfaces", () => {
 
   it("keeps vifs that an earlier agent left and are wanted, and removes the others", () => {
     const { interfaces, takeWrites, vifs, fake } = setUp();
-    vifs.set(5, { metadataAddress: "169.254.64.9" }).set(9, { metadataAddress: "169.254.64.8" });
+    vifs.set(5, plainVif("169.254.64.9")).set(9, plainVif("169.254.64.8"));
     fake.attached.push(
       { program: "vif", ifindex: 5, how: "tcx" },
       { program: "vif", ifindex: 11, how: "tcx" },
@@ -119,14 +135,46 @@ describe("interfaces", () => {
       "detach vif 11",
       "remove vif 11",
       "save",
-      "set vif 5 169.254.64.9",
       "attach vif 5",
     ]);
   });
 
+  it("brings vifs that an earlier agent left in step with their rules, and leaves alone those that are", () => {
+    const changed = configOf(`
+services: [{ name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:80"] }]
+interfaces:
+  - name: veth-web
+    addresses: [10.0.1.3, 10.0.1.4, 10.0.1.5]
+    mac: 02:00:0a:00:01:03
+    antiSpoof: true
+    gateway: { address: 10.0.1.1, answerArp: true }
+  - { name: "tap*", gateway: { address: 10.0.1.1, answerArp: false } }
+defaults: { antiSpoof: false, unknownPort: drop, arpReply: broadcast }
+agent: { metadataAddresses: 169.254.64.0/28 }
+`);
+    const shared = { unknownPort: "drop", arpReply: "broadcast" } as const;
+    const web = plainVif("169.254.64.8", {
+      addresses: ["10.0.1.3", "10.0.1.4", "10.0.1.5"],
+      mac: "02:00:0a:00:01:03",
+      gateway: "10.0.1.1",
+      ...shared,
+    });
+    const { interfaces, takeWrites, vifs } = setUp([], changed);
+    // The kernel's map gives the addresses behind the first in any order.
+    vifs.set(5, plainVif("169.254.64.9")).set(7, { ...web, addresses: ["10.0.1.3", "10.0.1.5", "10.0.1.4"] });
+    interfaces.reset([tap0, fakeLink(7, "veth-web")]);
+    expect(takeWrites()).toEqual(["save", "set vif 5 169.254.64.9", "attach vif 5", "attach vif 7"]);
+    expect(vifs.get(5)).toEqual(plainVif("169.254.64.9", { antiSpoof: false, ...shared }));
+
+    vifs.set(7, { ...web, addresses: ["10.0.1.4", "10.0.1.3", "10.0.1.5"] });
+    interfaces.reset([tap0, fakeLink(7, "veth-web")]);
+    expect(takeWrites()).toEqual(["attach vif 5", "set vif 7 169.254.64.8", "attach vif 7"]);
+    expect(vifs.get(7)).toEqual(web);
+  });
+
   it("forgets the flows of another interface that had the ifindex", () => {
     const { interfaces, takeWrites, vifs } = setUp([{ name: "tap3", address: "169.254.64.9" }]);
-    vifs.set(5, { metadataAddress: "169.254.64.9" });
+    vifs.set(5, plainVif("169.254.64.9"));
     interfaces.reset([tap0]);
     expect(takeWrites()).toEqual(["save", "remove vif 5", "set vif 5 169.254.64.2", "attach vif 5"]);
   });
@@ -142,6 +190,26 @@ describe("interfaces", () => {
     expect(takeWrites()).toEqual([]);
     interfaces.setFabric(new Set());
     expect(takeWrites()).toEqual(["set vif 5 169.254.64.2", "attach vif 5"]);
+  });
+
+  it("attaches nothing whose address could not be saved, and tries again", () => {
+    const { interfaces, takeWrites, fake, disk } = setUp();
+    disk.full = true;
+    interfaces.reset([tap0]);
+    interfaces.handle([linkEvent(tap1)]);
+    expect(takeWrites()).toEqual([]);
+    const reason = "cannot save its metadata address: no space left on device";
+    expect(interfaces.list()).toMatchObject([
+      { name: "tap0", state: "failed", reason },
+      { name: "tap1", state: "failed", reason },
+      { name: "veth-web", state: "waiting" },
+    ]);
+    disk.full = false;
+    interfaces.retry();
+    expect(takeWrites()[0]).toBe("save");
+    expect(fake.attached.map(({ ifindex }) => ifindex)).toEqual([5, 6]);
+    interfaces.retry();
+    expect(takeWrites()).toEqual([]);
   });
 
   it("says why an interface failed, leaves nothing of it, and tries again when it changes", () => {
@@ -168,8 +236,8 @@ describe("interfaces", () => {
       fakeLink(20, "tapnew"),
       ...saved.slice(0, 12).map(({ name }, i) => fakeLink(30 + i, name)),
     ]);
-    expect(vifs.get(20)).toEqual({ metadataAddress: "169.254.64.14" });
-    expect(vifs.get(30)).toEqual({ metadataAddress: "169.254.64.2" });
+    expect(vifs.get(20)).toEqual(plainVif("169.254.64.14"));
+    expect(vifs.get(30)).toEqual(plainVif("169.254.64.2"));
     interfaces.handle([linkEvent(fakeLink(21, "tapmore"))]);
     expect(interfaces.list()).toContainEqual({
       name: "tapmore",
@@ -183,7 +251,7 @@ describe("interfaces", () => {
     const { interfaces, vifs } = setUp();
     interfaces.reset(Array.from({ length: 13 }, (_, i) => fakeLink(30 + i, `tap${i}`)));
     interfaces.reset([fakeLink(20, "tapnew")]);
-    expect([...vifs]).toEqual([[20, { metadataAddress: "169.254.64.2" }]]);
+    expect([...vifs]).toEqual([[20, plainVif("169.254.64.2")]]);
   });
 
   it("ends with the same vifs whatever order of events led there", () => {

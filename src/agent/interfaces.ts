@@ -1,8 +1,9 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { matchInterface } from "../config/match.ts";
 import { isPattern } from "../config/names.ts";
-import type { Config } from "../config/schema.ts";
-import type { Datapath } from "../datapath/types.ts";
+import type { Config, InterfaceRule } from "../config/schema.ts";
+import type { Datapath, Vif } from "../datapath/types.ts";
 import type { Link, NetworkEvent } from "../linux/rtnetlink.ts";
 import { ARPHRD_ETHER } from "./backends.ts";
 import { messageOf } from "./errors.ts";
@@ -10,7 +11,7 @@ import type { MetadataAddresses } from "./metadata-addresses.ts";
 
 /**
  * How an interface stands that the configuration names, or that fits one of its patterns. `attached`: a vif. `fabric`: it leads
- * to fabric backends, so no guest is behind it. `failed`: see the reason; tried again when the link changes. `waiting`: not there.
+ * to fabric backends, so no guest is behind it. `failed`: see the reason; tried again when the link changes, and at `retry`. `waiting`: not there.
  */
 export type InterfaceState =
   | { name: string; state: "attached"; ifindex: number; metadataAddress: string }
@@ -27,19 +28,47 @@ export interface Interfaces {
   reset(links: readonly Link[]): void;
   /** Takes changes. An event that changes nothing for us writes nothing. */
   handle(events: readonly NetworkEvent[]): void;
+  /** Tries those that failed again. */
+  retry(): void;
   /** Says which interfaces lead to fabric backends: they are never vifs. */
   setFabric(ifindexes: ReadonlySet<number>): void;
   list(): InterfaceState[];
+  /** The name of the interface with this ifindex; undefined when there is none. */
+  nameOf(ifindex: number): string | undefined;
 }
 
 /** What `createInterfaces` works on. */
 export interface InterfacesOptions {
-  config: Pick<Config, "interfaces" | "agent">;
+  config: Pick<Config, "interfaces" | "defaults" | "agent">;
   datapath: Pick<Datapath, "vifs" | "setVif" | "removeVif" | "attach" | "detach" | "attachments">;
   addresses: MetadataAddresses;
-  /** Makes the metadata addresses durable; called before the datapath learns of a new one. */
+  /** Makes the metadata addresses durable; called before the datapath learns of a new one. Where it throws, no vif is added. */
   saveAddresses: () => void;
   log: Logger;
+}
+
+/** What the datapath should hold for an interface with this rule. */
+export function desiredVif(
+  rule: Omit<InterfaceRule, "name">,
+  defaults: Config["defaults"],
+  metadataAddress: string,
+): Vif {
+  const { addresses = [], mac, gateway, antiSpoof = defaults.antiSpoof } = rule;
+  return {
+    metadataAddress,
+    addresses,
+    mac,
+    gateway: gateway?.answerArp ? gateway.address : undefined,
+    antiSpoof,
+    unknownPort: defaults.unknownPort,
+    arpReply: defaults.arpReply,
+  };
+}
+
+/** Whether two vifs mean the same: of the addresses only the first has a place of its own. */
+function sameVif(a: Vif, b: Vif): boolean {
+  const inOrder = ({ addresses: [first, ...others], ...rest }: Vif) => [rest, first, others.sort()];
+  return isDeepStrictEqual(inOrder(a), inOrder(b));
 }
 
 /** See `Interfaces`. Nothing is known and nothing is written before the first `reset`. */
@@ -49,6 +78,8 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
   let fabric: ReadonlySet<number> = new Set();
   const vifs = new Map<number, { name: string; metadataAddress: string }>();
   const failures = new Map<number, string>();
+  /** Whether names have got addresses that are not saved. */
+  let unsaved = false;
 
   function isWanted(link: Link): boolean {
     return (
@@ -64,19 +95,31 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
     failures.set(link.ifindex, reason);
   }
 
-  /** Adds vifs: all addresses are assigned and saved first, at the cost of one write however many there are. */
-  function add(wanted: readonly Link[]): void {
+  /**
+   * Adds vifs: all addresses are assigned and saved first, at the cost of one write however many there are. `found` is what the
+   * datapath holds already.
+   */
+  function add(wanted: readonly Link[], found: ReadonlyMap<number, Vif>): void {
     if (wanted.length === 0) return;
-    const known = wanted.every(({ name }) => addresses.knows(name));
+    unsaved ||= !wanted.every(({ name }) => addresses.knows(name));
     // Names that have an address go first: a new name may take one from a name that is gone, but these are here.
     const ordered = [...wanted].sort(
       (a, b) => Number(addresses.knows(b.name)) - Number(addresses.knows(a.name)),
     );
     const assigned = ordered.map((link) => {
-      const before = datapath.vifs.get(link.ifindex)?.metadataAddress;
-      return { link, before, address: addresses.assign(link.name, before) };
+      const before = found.get(link.ifindex);
+      return { link, before, address: addresses.assign(link.name, before?.metadataAddress) };
     });
-    if (!known) saveAddresses();
+    try {
+      if (unsaved) saveAddresses();
+      unsaved = false;
+    } catch (error) {
+      for (const { link } of assigned) {
+        addresses.release(link.name);
+        fail(link, `cannot save its metadata address: ${messageOf(error)}`);
+      }
+      return;
+    }
 
     for (const { link, before, address } of assigned) {
       if (address === undefined) {
@@ -85,8 +128,10 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
       }
       try {
         // Another address means that another interface had this ifindex: its flows are not ours.
-        if (before !== undefined && before !== address) datapath.removeVif(link.ifindex);
-        datapath.setVif(link.ifindex, { metadataAddress: address });
+        const isOther = before !== undefined && before.metadataAddress !== address;
+        if (isOther) datapath.removeVif(link.ifindex);
+        const vif = desiredVif(matchInterface(config, link.name)!, config.defaults, address);
+        if (before === undefined || !sameVif(before, vif)) datapath.setVif(link.ifindex, vif);
         datapath.attach("vif", link.ifindex);
       } catch (error) {
         addresses.release(link.name);
@@ -127,7 +172,8 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
       if (link === undefined || !isWanted(link)) remove(ifindex);
       else if (!vifs.has(ifindex)) additions.push(link);
     }
-    add(additions);
+    // What the datapath held of these was taken out when they went.
+    add(additions, new Map());
   }
 
   return {
@@ -138,15 +184,16 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
       failures.clear();
       const wanted = present.filter(isWanted);
       const wantedIndexes = new Set(wanted.map(({ ifindex }) => ifindex));
+      const found = datapath.vifs();
       const inDatapath = new Set([
-        ...datapath.vifs.entries().map(([ifindex]) => ifindex),
+        ...found.keys(),
         ...datapath
           .attachments()
           .filter(({ program }) => program === "vif")
           .map(({ ifindex }) => ifindex),
       ]);
       for (const ifindex of inDatapath) if (!wantedIndexes.has(ifindex)) forget(ifindex);
-      add(wanted);
+      add(wanted, found);
     },
 
     handle(events) {
@@ -164,6 +211,10 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
         }
       }
       settle(touched);
+    },
+
+    retry() {
+      settle([...failures.keys()]);
     },
 
     setFabric(ifindexes) {
@@ -192,5 +243,7 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
       }
       return states.sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
     },
+
+    nameOf: (ifindex) => links.get(ifindex)?.name,
   };
 }

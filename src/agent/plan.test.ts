@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import type { BackendEntry, BackendKey, ServiceEntry, ServiceKey } from "../datapath/types.ts";
+import type { BackendEntry, BackendKey, ServiceEntry, ServiceKey, WhenNoBackend } from "../datapath/types.ts";
 import { type DesiredService, type Operation, plan, type ServiceMaps } from "./plan.ts";
 
 // Few addresses, ports and ids, so that the generated states meet often.
@@ -24,11 +24,13 @@ const backend: fc.Arbitrary<BackendEntry> = fc.oneof(
     ifindex: fc.constantFrom(2, 3),
   }),
 );
+const whenNoBackend = fc.constantFrom<WhenNoBackend[]>("reject", "drop", "pass");
 const keyText = (key: ServiceKey) => `${key.address} ${key.port} ${key.protocol}`;
 const desiredServices: fc.Arbitrary<DesiredService[]> = fc.uniqueArray(
   fc.record({
     key: serviceKey,
     responseHopLimit: fc.constantFrom(1, 64),
+    whenNoBackend,
     backends: fc.array(backend, { maxLength: 4 }),
   }),
   { maxLength: 6, selector: (service) => keyText(service.key) },
@@ -43,6 +45,7 @@ const anyMaps: fc.Arbitrary<ServiceMaps> = fc.record({
         id: fc.integer({ min: 0, max: 3 }),
         backends: fc.integer({ min: 0, max: 4 }),
         responseHopLimit: fc.constantFrom(1, 64),
+        whenNoBackend,
       }),
     ),
     { selector: ([key]) => keyText(key) },
@@ -103,7 +106,7 @@ function mapsFrom(maps: ServiceMaps) {
 
 /** What the maps say, in the terms of the configuration; also fails where they disagree with one another. */
 function meaning(maps: ReturnType<typeof mapsFrom>) {
-  const result = new Map<string, { responseHopLimit: number; backends: BackendEntry[] }>();
+  const result = new Map<string, Omit<DesiredService, "key">>();
   const ids = new Set<number>();
   let slots = 0;
   for (const [text, [, entry]] of maps.services) {
@@ -115,7 +118,8 @@ function meaning(maps: ReturnType<typeof mapsFrom>) {
       return there![1];
     });
     slots += backends.length;
-    result.set(text, { responseHopLimit: entry.responseHopLimit, backends });
+    const { responseHopLimit, whenNoBackend } = entry;
+    result.set(text, { responseHopLimit, whenNoBackend, backends });
   }
   return { services: result, slots };
 }
@@ -130,14 +134,7 @@ describe("plan", () => {
         for (const operation of plan(desired, actual)) maps.apply(operation);
 
         const { services, slots } = meaning(maps);
-        expect(services).toEqual(
-          new Map(
-            desired.map(({ key, responseHopLimit, backends }) => [
-              keyText(key),
-              { responseHopLimit, backends },
-            ]),
-          ),
-        );
+        expect(services).toEqual(new Map(desired.map(({ key, ...rest }) => [keyText(key), rest])));
         expect(maps.backends.size).toBe(slots);
         const perAddress = new Map<string, number>();
         for (const { key } of desired) perAddress.set(key.address, (perAddress.get(key.address) ?? 0) + 1);
@@ -197,11 +194,12 @@ describe("plan", () => {
     const key: ServiceKey = { address: "169.254.169.254", port: 80, protocol: "tcp" };
     const local = (port: number): BackendEntry => ({ kind: "host-local", address: "127.0.0.1", port });
     const maps = mapsFrom(empty);
-    for (const operation of plan([{ key, responseHopLimit: 64, backends: [local(1), local(2)] }], empty)) {
+    const rest = { responseHopLimit: 64, whenNoBackend: "drop" as const };
+    for (const operation of plan([{ key, ...rest, backends: [local(1), local(2)] }], empty)) {
       maps.apply(operation);
     }
-    expect(plan([{ key, responseHopLimit: 64, backends: [local(2)] }], maps.snapshot())).toEqual([
-      { kind: "set-service", key, entry: { id: 1, backends: 1, responseHopLimit: 64 } },
+    expect(plan([{ key, ...rest, backends: [local(2)] }], maps.snapshot())).toEqual([
+      { kind: "set-service", key, entry: { id: 1, backends: 1, ...rest } },
       { kind: "set-backend", key: { service: 1, slot: 0 }, entry: local(2) },
       { kind: "delete-backend", key: { service: 1, slot: 1 } },
     ]);

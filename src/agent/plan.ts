@@ -1,10 +1,18 @@
-import type { BackendEntry, BackendKey, Datapath, ServiceEntry, ServiceKey } from "../datapath/types.ts";
+import type {
+  BackendEntry,
+  BackendKey,
+  Datapath,
+  ServiceEntry,
+  ServiceKey,
+  WhenNoBackend,
+} from "../datapath/types.ts";
 
 /** What the datapath should do for one service: the backends are those in use, in the order of their slots. */
 export interface DesiredService {
   key: ServiceKey;
   /** TTL of what the guest gets back, 1-64. */
   responseHopLimit: number;
+  whenNoBackend: WhenNoBackend;
   backends: BackendEntry[];
 }
 
@@ -53,6 +61,7 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps): O
       id: ids[index]!,
       backends: service.backends.length,
       responseHopLimit: service.responseHopLimit,
+      whenNoBackend: service.whenNoBackend,
     };
     wantedServices.add(text);
     wantedAddresses.set(service.key.address, (wantedAddresses.get(service.key.address) ?? 0) + 1);
@@ -166,7 +175,12 @@ function backendKeyText(key: BackendKey): string {
 }
 
 function sameService(a: ServiceEntry, b: ServiceEntry): boolean {
-  return a.id === b.id && a.backends === b.backends && a.responseHopLimit === b.responseHopLimit;
+  return (
+    a.id === b.id &&
+    a.backends === b.backends &&
+    a.responseHopLimit === b.responseHopLimit &&
+    a.whenNoBackend === b.whenNoBackend
+  );
 }
 
 function sameBackend(a: BackendEntry, b: BackendEntry): boolean {

@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isBpffs, lockFile, mountBpffs } from "../linux/libc.ts";
 import { AgentError, messageOf } from "./errors.ts";
@@ -24,12 +24,15 @@ export function runtimePaths(runtimeDir: string): RuntimePaths {
   };
 }
 
-/** What an agent made outside its runtime directory, written before it makes it: `onlink down` works from this alone. */
+/**
+ * What the agents of a runtime directory made outside it, written before they make it: `onlink down` works from this. An item is struck out
+ * only once it is gone, so of a changed configuration both the old and the new are here.
+ */
 export interface AgentRecord {
   configFile: string;
-  device: string;
-  stateDir: string;
-  socket: string;
+  devices: string[];
+  stateDirs: string[];
+  sockets: string[];
   /** What the agent added to net.ipv4.ip_local_reserved_ports. */
   reservedPorts: PortRange[];
   /** Whether the bpffs is the agent's own mount, or was there before. */
@@ -55,22 +58,64 @@ export function lockRuntimeDir(runtimeDir: string): { release(): void } {
   if (held === undefined) {
     const pid = readFileIfThere(lock)?.trim();
     throw new AgentError(
-      `another onlink agent${pid ? ` (pid ${pid})` : ""} works in ${runtimeDir}; stop it first, or give this one another agent.runtimeDir`,
+      `another onlink agent${pid ? ` (pid ${pid})` : ""} works in ${runtimeDir}; stop it first, or give this one another agent.runtimeDir, agent.stateDir, agent.device and agent.metadataAddresses`,
     );
   }
   writeFileSync(lock, `${process.pid}\n`);
   return held;
 }
 
-/** Reads what the last agent in this directory made; undefined when there was none. */
+/** Reads what agents in this directory made; undefined when there was none. Throws `AgentError` when the record is damaged. */
 export function readRecord(runtimeDir: string): AgentRecord | undefined {
-  const text = readFileIfThere(runtimePaths(runtimeDir).record);
-  return text === undefined ? undefined : (JSON.parse(text) as AgentRecord);
+  const file = runtimePaths(runtimeDir).record;
+  const text = readFileIfThere(file);
+  if (text === undefined) return undefined;
+  try {
+    return parseRecord(text);
+  } catch (error) {
+    throw new AgentError(
+      `${file} is damaged (${messageOf(error)}); delete it: \`onlink run\` writes it anew, and \`onlink down\` then goes by the configuration`,
+    );
+  }
+}
+
+/** Reads the text of a record. Throws on anything else. */
+export function parseRecord(text: string): AgentRecord {
+  const record: Partial<Record<keyof AgentRecord, unknown>> | null = JSON.parse(text);
+  const isText = (value: unknown) => typeof value === "string";
+  const isRange = (value: unknown) =>
+    Array.isArray(value) && value.length === 2 && value.every(Number.isInteger);
+  const isListOf = (value: unknown, isItem: (item: unknown) => boolean) =>
+    Array.isArray(value) && value.every(isItem);
+  const isRecord =
+    isText(record?.configFile) &&
+    [record.devices, record.stateDirs, record.sockets].every((list) => isListOf(list, isText)) &&
+    isListOf(record.reservedPorts, isRange) &&
+    (record.bpffs === "mounted" || record.bpffs === "found");
+  if (!isRecord) throw new Error("not a record of onlink");
+  return record as AgentRecord;
 }
 
 /** Writes what this agent is about to make. */
 export function writeRecord(runtimeDir: string, record: AgentRecord): void {
   writeFileAtomically(runtimePaths(runtimeDir).record, `${JSON.stringify(record, null, 2)}\n`);
+}
+
+/**
+ * Throws `AgentError` where the bpffs would have to be mounted in a mount namespace that is not the host's: it would end with the
+ * last process in there, and the datapath with it. `self` and `host` name the namespaces of this process and of process 1.
+ */
+export function checkBpffs(runtimeDir: string, namespaces = mountNamespaces()): void {
+  const { pins } = runtimePaths(runtimeDir);
+  if (isBpffs(pins) || namespaces.self === namespaces.host) return;
+  throw new AgentError(
+    `this is a private mount namespace: a bpffs mounted here would end with the agent, and the datapath with it; mount one on the host beforehand (mkdir -p ${pins} && mount -t bpf bpf ${pins}), or run onlink in the host's mount namespace`,
+  );
+}
+
+/** Of this process and of process 1: that of the host, or of the container that this is. */
+function mountNamespaces(): { self: string; host: string } {
+  return { self: readlinkSync("/proc/self/ns/mnt"), host: readlinkSync("/proc/1/ns/mnt") };
 }
 
 /** Mounts a bpffs for the pins where there is none. */

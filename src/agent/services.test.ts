@@ -17,11 +17,11 @@ const links = [
 const own = new Set([10, 11]);
 
 describe("resolveBackend", () => {
-  const resolve = (route: Partial<Route> | undefined, sourceAddress?: string) =>
+  const resolve = (route: Partial<Route> | undefined) =>
     resolveBackend(
       { address: "192.0.2.1", port: 53 },
       fakeNetwork(links, route === undefined ? {} : { "192.0.2.1": route }),
-      { own, sourceAddress },
+      { own, sourceAddress: undefined },
     );
 
   it("tells backends on this host from those behind the fabric", () => {
@@ -34,7 +34,21 @@ describe("resolveBackend", () => {
       entry: { kind: "fabric", address: "192.0.2.1", port: 53, source: "192.0.2.10", ifindex: 2 },
       interface: "eth0",
     });
-    expect(resolve({ ifindex: 2 }, "192.0.2.77")).toMatchObject({ entry: { source: "192.0.2.77" } });
+  });
+
+  it("takes fabric.sourceAddress where it is an address of this host", () => {
+    const toBackend = { "192.0.2.1": { ifindex: 2 } };
+    const resolveWith = (routes: Record<string, Partial<Route>>) =>
+      resolveBackend({ address: "192.0.2.1", port: 53 }, fakeNetwork(links, { ...toBackend, ...routes }), {
+        own,
+        sourceAddress: "192.0.2.77",
+      });
+    expect(resolveWith({ "192.0.2.77": { type: "local", ifindex: 1 } })).toMatchObject({
+      entry: { source: "192.0.2.77" },
+    });
+    const reason = "fabric.sourceAddress 192.0.2.77 is not an address of this host";
+    expect(resolveWith({})).toEqual({ inUse: false, reason });
+    expect(resolveWith({ "192.0.2.77": { ifindex: 2 } })).toEqual({ inUse: false, reason });
   });
 
   it.each<[string, Partial<Route> | undefined]>([
@@ -53,7 +67,7 @@ function configOf(fabric: string): Config {
   const result = parseConfig(
     `
 services:
-  - { name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:8080"] }
+  - { name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:8080"], whenNoBackend: pass }
   - name: dns
     address: 169.254.169.253
     port: 53
@@ -77,7 +91,7 @@ function setUp(routes: Record<string, Partial<Route>>, fabric = "") {
     onFabric: (ifindexes) => fake.writes.push(`fabric is ${[...ifindexes]}`),
     log: pino({ enabled: false }),
   });
-  return { ...fake, services };
+  return { ...fake, fake, services };
 }
 
 const loopback: Partial<Route> = { type: "local", ifindex: 1 };
@@ -96,15 +110,15 @@ describe("services", () => {
     expect(datapath.services.entries()).toEqual([
       [
         { address: "169.254.169.254", port: 80, protocol: "tcp" },
-        { id: 1, backends: 1, responseHopLimit: 64 },
+        { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "pass" },
       ],
       [
         { address: "169.254.169.253", port: 53, protocol: "udp" },
-        { id: 2, backends: 1, responseHopLimit: 64 },
+        { id: 2, backends: 1, responseHopLimit: 64, whenNoBackend: "reject" },
       ],
       [
         { address: "169.254.169.253", port: 53, protocol: "tcp" },
-        { id: 3, backends: 1, responseHopLimit: 64 },
+        { id: 3, backends: 1, responseHopLimit: 64, whenNoBackend: "reject" },
       ],
     ]);
     expect(datapath.serviceAddresses.get("169.254.169.253")).toEqual({ services: 2 });
@@ -130,6 +144,49 @@ describe("services", () => {
       "detach fabric 2",
       "fabric is 3",
     ]);
+  });
+
+  it("keeps an interface that no backend needs any more until its last flow is gone", () => {
+    const routes: Record<string, Partial<Route>> = { "192.0.2.1": { ifindex: 2 } };
+    const { services, takeWrites, fake } = setUp(routes);
+    services.reconcile();
+    fake.flowsThrough = [0, 2];
+    routes["192.0.2.1"] = { ifindex: 3 };
+    services.reconcile();
+    expect(fake.attached.map(({ ifindex }) => ifindex)).toEqual([2, 3]);
+    expect(services.fabric().map(({ name }) => name)).toEqual(["eth1"]);
+    takeWrites();
+    services.reconcile();
+    expect(takeWrites()).toEqual(["fabric is 2,3", "fabric is 3,2"]);
+    fake.flowsThrough = [0, 3];
+    services.reconcile();
+    expect(takeWrites()).toEqual(["fabric is 2,3", "detach fabric 2", "fabric is 3"]);
+  });
+
+  it("renews the program on an interface that an earlier agent kept for its flows", () => {
+    const { services, takeWrites, fake } = setUp({ "192.0.2.1": { ifindex: 2 } });
+    fake.attached.push(
+      { program: "fabric", ifindex: 3, how: "tcx" },
+      { program: "fabric", ifindex: 9, how: "tcx" },
+    );
+    fake.flowsThrough = [3, 9];
+    services.reconcile();
+    const writes = takeWrites();
+    expect(writes).toContain("attach fabric 3");
+    // 9 is gone itself.
+    expect(writes.filter((write) => write.startsWith("detach"))).toEqual(["detach fabric 9"]);
+  });
+
+  it("attaches an interface anew that went away and came back with its ifindex", () => {
+    const { services, takeWrites } = setUp({ "192.0.2.1": { ifindex: 2 } });
+    services.reconcile();
+    takeWrites();
+    services.forgetAttachments(3);
+    services.reconcile();
+    expect(takeWrites()).toEqual(quiet("2"));
+    services.forgetAttachments(2);
+    services.reconcile();
+    expect(takeWrites()).toContain("attach fabric 2");
   });
 
   it("keeps the service and says why while no backend is in use", () => {
@@ -159,7 +216,7 @@ describe("services", () => {
 
   it("attaches the interfaces that the configuration names, besides those that lead to backends", () => {
     const { services, attached, datapath } = setUp(
-      { "192.0.2.1": { ifindex: 2 } },
+      { "192.0.2.1": { ifindex: 2 }, "192.0.2.99": loopback },
       "fabric: { interfaces: [eth1, eth7, wg0], sourceAddress: 192.0.2.99 }",
     );
     services.reconcile();
@@ -192,7 +249,7 @@ describe("services", () => {
   it("ends the flows of a service that is no longer configured", () => {
     const { services, takeWrites, datapath } = setUp({});
     const key = { address: "169.254.169.250", port: 1, protocol: "tcp" } as const;
-    datapath.services.set(key, { id: 7, backends: 0, responseHopLimit: 64 });
+    datapath.services.set(key, { id: 7, backends: 0, responseHopLimit: 64, whenNoBackend: "reject" });
     takeWrites();
     services.reconcile();
     expect(takeWrites()).toContain("end flows of service 7");

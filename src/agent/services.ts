@@ -20,10 +20,14 @@ export type FabricState =
 
 /** Keeps the datapath's services, backends and fabric attachments in step with the configuration and the host's routes. */
 export interface Services {
-  /** Finds the way to every backend anew and writes what differs. Throws when netlink or the datapath fails. */
+  /**
+   * Finds the way to every backend anew and writes what differs. An interface to which no backend leads any more keeps its program as
+   * long as flows go through it: a flow stays with its backend, and its answers still come in there. Throws when netlink or the
+   * datapath fails.
+   */
   reconcile(): void;
-  /** Forgets which attachments were made, so that the next `reconcile` makes sure of each of them. */
-  forgetAttachments(): void;
+  /** Forgets that an interface, or any, was attached, so that the next `reconcile` makes sure of it. */
+  forgetAttachments(ifindex?: number): void;
   list(): ResolvedService[];
   fabric(): FabricState[];
 }
@@ -64,6 +68,7 @@ export function desiredServices(services: readonly ResolvedService[]): DesiredSe
     service.protocol.map((protocol) => ({
       key: { address: service.address, port: service.port, protocol },
       responseHopLimit: service.responseHopLimit,
+      whenNoBackend: service.whenNoBackend,
       backends: backends.flatMap(({ resolved }) => (resolved.inUse ? [resolved.entry] : [])),
     })),
   );
@@ -75,7 +80,9 @@ export function createServices(options: ServicesOptions): Services {
   const sourceAddress = config.fabric.sourceAddress === "auto" ? undefined : config.fabric.sourceAddress;
   let services: ResolvedService[] = [];
   let fabric: FabricState[] = [];
-  let attached = new Set<number>();
+  const attached = new Set<number>();
+  /** Attached for their flows alone. */
+  let kept: ReadonlySet<number> = new Set();
 
   /** The interfaces that lead to backends, and those that the configuration names. */
   function wantedFabric(): FabricState[] {
@@ -108,6 +115,19 @@ export function createServices(options: ServicesOptions): Services {
     }
   }
 
+  /** Those of some interfaces that are there and have flows. */
+  function withFlows(ifindexes: readonly number[]): Set<number> {
+    if (ifindexes.length === 0) return new Set();
+    const used = new Set(datapath.flows().map(([, { ifindex }]) => ifindex));
+    return new Set(ifindexes.filter((i) => used.has(i) && network.link(i) !== undefined));
+  }
+
+  function keep(ifindex: number): void {
+    if (attached.has(ifindex)) return;
+    datapath.attach("fabric", ifindex);
+    attached.add(ifindex);
+  }
+
   /** A backend behind an interface without our program would answer into nowhere. */
   function withoutFailed(resolved: ResolvedBackend, failed: ReadonlyMap<number, string>): ResolvedBackend {
     if (!resolved.inUse || resolved.entry.kind !== "fabric") return resolved;
@@ -128,7 +148,10 @@ export function createServices(options: ServicesOptions): Services {
 
       onFabric(new Set([...attachedBefore, ...wantedIndexes]));
       fabric = wanted.map(attach);
-      attached = new Set(fabric.flatMap((s) => (s.state === "attached" ? [s.ifindex] : [])));
+      for (const { state, ifindex } of fabric.flatMap((s) => (s.state === "waiting" ? [] : [s]))) {
+        if (state === "attached") attached.add(ifindex);
+        else attached.delete(ifindex);
+      }
       const failed = new Map(fabric.flatMap((s) => (s.state === "failed" ? [[s.ifindex, s.reason]] : [])));
       services = services.map(({ service, backends }) => ({
         service,
@@ -138,16 +161,25 @@ export function createServices(options: ServicesOptions): Services {
       for (const operation of plan(desiredServices(services), readServiceMaps(datapath))) {
         apply(datapath, operation);
       }
-      for (const ifindex of attachedBefore) {
-        if (wantedIndexes.has(ifindex)) continue;
+      const unwanted = attachedBefore.filter((ifindex) => !wantedIndexes.has(ifindex));
+      const keptBefore = kept;
+      kept = withFlows(unwanted);
+      for (const ifindex of unwanted) {
+        if (kept.has(ifindex)) {
+          keep(ifindex);
+          if (!keptBefore.has(ifindex)) log.info({ ifindex }, "fabric interface kept for its flows");
+          continue;
+        }
         datapath.detach("fabric", ifindex);
+        attached.delete(ifindex);
         log.info({ ifindex }, "fabric interface detached");
       }
-      onFabric(wantedIndexes);
+      onFabric(new Set([...wantedIndexes, ...kept]));
       logBackends(before, services, log);
     },
-    forgetAttachments() {
-      attached = new Set();
+    forgetAttachments(ifindex) {
+      if (ifindex === undefined) attached.clear();
+      else attached.delete(ifindex);
     },
     list: () => services,
     fabric: () => fabric,

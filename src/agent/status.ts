@@ -20,6 +20,8 @@ export interface AgentStatus {
   flows: { now: number; limit: number; limitPerInterface: number };
   /** Since the datapath was made, over agent restarts. */
   counters: Counters;
+  /** Events that came too fast for the agent; since the datapath was made. */
+  eventsLost: bigint;
 }
 
 /** A service, with the state of its backends. */

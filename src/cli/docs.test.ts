@@ -150,6 +150,17 @@ describe("docs/counters.md", () => {
   });
 });
 
+describe("docs/events.md", () => {
+  it("tells of each kind of event", () => {
+    const kinds = new Set(
+      [...page("src/agent/events.ts").matchAll(/\bkind: "([a-z-]+)"/g)].map(([, kind]) => kind),
+    );
+    expect(kinds.size).toBeGreaterThan(5);
+    const told = tableRows("docs/events.md").flatMap(([kind]) => codeIn(kind) ?? []);
+    expect(told.sort()).toEqual([...kinds].sort());
+  });
+});
+
 describe("docs/commands.md", () => {
   afterEach(() => {
     vi.restoreAllMocks();

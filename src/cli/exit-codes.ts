@@ -15,4 +15,11 @@ Exit status:
   0  done
   1  could not be done, or a check failed
   2  the command line or the configuration is wrong; nothing was touched
-  3  no agent answers (status)`;
+  3  no agent answers (status, events)`;
+
+/** The same for `explain`, whose answer is its exit status. */
+export const EXPLAIN_EXIT_HELP = `
+Exit status:
+  0  reachable, as far as the guest's tables tell
+  1  not reachable
+  2  the input was not understood, or the command line is wrong`;

@@ -32,11 +32,14 @@ afterEach(() => {
 });
 
 describe("the command line", () => {
-  it.each(["run", "check", "status", "down"])("explains %s with examples and exit status", async (name) => {
-    expect(await main([name, "--help"])).toBe(0);
-    expect(output.out).toContain(`Examples:\n  onlink ${name}`);
-    expect(output.out).toContain("Exit status:\n  0  done");
-  });
+  it.each(["run", "check", "status", "events", "down", "workaround", "demo"])(
+    "explains %s with examples and exit status",
+    async (name) => {
+      expect(await main([name, "--help"])).toBe(0);
+      expect(output.out).toContain(`Examples:\n  onlink ${name}`);
+      expect(output.out).toContain("Exit status:\n  0  done");
+    },
+  );
 
   it.each([[["frobnicate"]], [["run", "--frobnicate"]], [["run", "--config"]], [[]]])(
     "refuses %j with 2",
@@ -66,16 +69,51 @@ describe("the command line", () => {
     expect(output.err).toContain(`${file}: cannot be read`);
   });
 
-  it("says that no agent answers, and whether the datapath is there without it", async () => {
-    const socket = join(folder, "onlink.sock");
-    expect(await main(["status", "--socket", socket])).toBe(3);
-    expect(output.err).toBe(`onlink: no agent answers on ${socket}; start one with: onlink run\n`);
+  it.each(["status", "events"])(
+    "says for %s that no agent answers, and whether the datapath is there without it",
+    async (name) => {
+      const socket = join(folder, "onlink.sock");
+      expect(await main([name, "--socket", socket])).toBe(3);
+      expect(output.err).toBe(`onlink: no agent answers on ${socket}; start one with: onlink run\n`);
 
-    output.err = "";
-    mkdirSync(join(folder, "bpf", "links"), { recursive: true });
-    expect(await main(["status", "--socket", socket])).toBe(3);
-    expect(output.err).toContain(`the datapath in ${folder} is in place and goes on working`);
-    expect(output.err.split("\n").length).toBe(2);
+      output.err = "";
+      mkdirSync(join(folder, "bpf", "links"), { recursive: true });
+      expect(await main([name, "--socket", socket])).toBe(3);
+      expect(output.err).toContain(`the datapath in ${folder} is in place and goes on working`);
+      expect(output.err.split("\n").length).toBe(2);
+    },
+  );
+
+  it("wants --follow where flows are asked for, which are reported only from then on", async () => {
+    expect(await main(["events", "--flows"])).toBe(2);
+    expect(output.err).toContain("--flows needs --follow");
+  });
+
+  it.each([
+    [["--to", "169.254.169.254", "--gateway", "10.0.0.1"], /--for <target>' not specified/],
+    [["--to", "169.254.169.254", "--for", "linux"], /--gateway <address>' not specified/],
+    [
+      ["--to", "169.254.169.254", "--gateway", "10.0.0.1", "--for", "lunix"],
+      /choices are windows, powershell, linux/,
+    ],
+    [
+      ["--to", "8.8.8.8", "--gateway", "10.0.0.1", "--for", "linux"],
+      /8\.8\.8\.8 is not in 169\.254\.0\.0\/16/,
+    ],
+    [
+      ["--to", "169.254.169.254", "--gateway", "10.0.0.1", "--for", "netplan"],
+      /give the guest's \(--interface eth0\)/,
+    ],
+  ])("refuses workaround %j with 2, and says what to give", async (args, message) => {
+    expect(await main(["workaround", ...args])).toBe(2);
+    expect(output.err).toMatch(message);
+    expect(output.out).toBe("");
+  });
+
+  it("prints a workaround whole, several addresses in one go", async () => {
+    const args = ["--to", "169.254.169.254", "169.254.169.253", "--gateway", "10.0.0.1", "--for", "windows"];
+    expect(await main(["workaround", ...args])).toBe(0);
+    expect(output.out.match(/^route add /gm)).toHaveLength(2);
   });
 
   it("shows where an error comes from only when asked", async () => {

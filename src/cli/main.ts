@@ -1,6 +1,8 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
+import { DEFAULT_DESTINATION } from "../endpoint/explain.ts";
+import { WORKAROUND_TARGETS } from "../endpoint/workaround.ts";
 import { CommandError, DEFAULT_CONFIG } from "./config.ts";
-import { EXIT, EXIT_HELP } from "./exit-codes.ts";
+import { EXIT, EXIT_HELP, EXPLAIN_EXIT_HELP } from "./exit-codes.ts";
 import { version } from "./version.ts";
 
 /**
@@ -16,12 +18,17 @@ function onlink(setExitCode: (code: number) => void): Command {
     .showHelpAfterError("(onlink --help tells more)");
 
   /** Adds a command with its examples and the meaning of its exit status. */
-  function command(name: string, description: string, examples: readonly string[]): Command {
+  function command(
+    name: string,
+    description: string,
+    examples: readonly string[],
+    exitHelp = EXIT_HELP,
+  ): Command {
     const lines = examples.map((example) => `  ${example}`).join("\n");
     return program
       .command(name)
       .description(description)
-      .addHelpText("after", `\nExamples:\n${lines}\n${EXIT_HELP}`);
+      .addHelpText("after", `\nExamples:\n${lines}\n${exitHelp}`);
   }
 
   command("run", 'run the agent in the foreground; it logs "ready" when services answer', [
@@ -49,6 +56,29 @@ function onlink(setExitCode: (code: number) => void): Command {
     .option("--json", "for programs")
     .action(async (options) => setExitCode(await (await import("./status.ts")).status(options)));
 
+  command("events", "what the datapath reports: conflicts, spoofed sources, limits, flows", [
+    "onlink events",
+    "onlink events --follow",
+    "onlink events --follow --flows --json",
+  ])
+    .option("--follow", "go on with the events to come")
+    .option("--flows", "with --follow: flows opened and closed too")
+    .option("--config <file>", "find the agent's socket in this configuration")
+    .option("--socket <path>", "the agent's socket")
+    .option("--json", "for programs: one JSON object a line")
+    .action(async (options) => setExitCode(await (await import("./events.ts")).events(options)));
+
+  command("trace", "what the datapath would do with each frame of a capture (pcap, pcapng); needs no root", [
+    "onlink trace guest.pcap",
+    "onlink trace guest.pcapng --config ./onlink.yaml --interface tap0",
+    "onlink trace guest.pcap --json",
+  ])
+    .argument("<file>", "the capture")
+    .option("--config <file>", `the configuration (default: ${DEFAULT_CONFIG} where it is there)`)
+    .option("--interface <name>", "the guest is behind this interface: its addresses and gateway count")
+    .option("--json", "for programs: one JSON object a line")
+    .action(async (file, options) => setExitCode(await (await import("./trace.ts")).trace(file, options)));
+
   command("down", "take away everything that onlink made on this host; the agent must be stopped", [
     "onlink down",
     "onlink down --runtime-dir /run/onlink",
@@ -58,17 +88,65 @@ function onlink(setExitCode: (code: number) => void): Command {
     .action(async (options) => setExitCode(await (await import("./down.ts")).down(options)));
 
   command(
+    "explain",
+    "a guest's own routing and neighbour tables in; which way its packets go, what is wrong, and the mend, out",
+    [
+      "onlink explain < pasted.txt",
+      "onlink explain --to 169.254.169.253 routes.txt neighbours.txt",
+      "ssh guest 'ip route; ip neigh' | onlink explain --json",
+    ],
+    EXPLAIN_EXIT_HELP,
+  )
+    .argument(
+      "[file...]",
+      "what the guest printed, several commands' output in one or more files (default: standard input)",
+    )
+    .option("--to <address>", "the service address", DEFAULT_DESTINATION)
+    .option("--json", "for programs")
+    .action(async (files, options) =>
+      setExitCode(await (await import("./explain.ts")).explain(files, options)),
+    );
+
+  command(
+    "workaround",
+    "the routes that a guest needs where there is no onlink, as text to paste or include",
+    [
+      "onlink workaround --to 169.254.169.254 --gateway 10.0.0.1 --for windows",
+      "onlink workaround --to 169.254.169.254 169.254.169.253 --gateway 10.0.1.1 --for dhcp",
+      "onlink workaround --to 169.254.169.254 --gateway 10.0.1.1 --for netplan --interface eth0",
+    ],
+  )
+    .requiredOption("--to <address...>", "service addresses")
+    .requiredOption("--gateway <address>", "the guest's gateway")
+    .addOption(
+      new Option("--for <target>", "the guest's system, or what gives it its routes")
+        .choices(WORKAROUND_TARGETS)
+        .makeOptionMandatory(),
+    )
+    .option("--interface <name>", "the guest's interface (windows: its number)")
+    .action(async (options) => setExitCode((await import("./workaround.ts")).workaround(options)));
+
+  command(
     "demo",
-    "show the problem and its end with two guests in network namespaces; leaves nothing behind (root)",
-    ["onlink demo", "NO_COLOR=1 onlink demo"],
-  ).action(async () => setExitCode(await (await import("./demo.ts")).demo()));
+    "show the problem and its end with two guests, in network namespaces (root) or else simulated; leaves nothing behind",
+    ["onlink demo", "onlink demo --simulate", "NO_COLOR=1 onlink demo"],
+  )
+    .option("--simulate", "without root and without Linux: every frame as the models decide")
+    .action(async (options) => setExitCode(await (await import("./demo.ts")).demo(options)));
 
   return program;
+}
+
+/** `onlink trace FILE | head`: whoever reads has enough, which is no failure. */
+function endWhenNobodyReads(error: NodeJS.ErrnoException): void {
+  if (error.code !== "EPIPE") throw error;
+  process.exit(EXIT.ok);
 }
 
 /** Runs one command line (without node and script) and returns the exit status. */
 export async function main(args: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.ok;
+  if (process.stdout.listenerCount("error") === 0) process.stdout.on("error", endWhenNobodyReads);
   const program = onlink((code) => {
     exitCode = code;
   });

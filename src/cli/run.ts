@@ -3,7 +3,7 @@ import { pino } from "pino";
 import { startAgent } from "../agent/agent.ts";
 import { messageOf } from "../agent/errors.ts";
 import { checkCapabilities } from "../agent/host-checks.ts";
-import { serveApi } from "../api/server.ts";
+import { checkSocketPath, serveApi } from "../api/server.ts";
 import { CommandError, readConfig } from "./config.ts";
 import { EXIT } from "./exit-codes.ts";
 import { version } from "./version.ts";
@@ -16,6 +16,7 @@ export async function run(options: { config: string }): Promise<number> {
   if (!capabilities.ok) {
     throw new CommandError(`capabilities ${capabilities.detail}; ${capabilities.mend}`, EXIT.failed);
   }
+  checkSocketPath(config.api.socket, config.agent.runtimeDir);
   // Everything that the agent makes is its own user's alone.
   process.umask(0o077);
   // Written at once, so that a log says what was done up to a sudden end.
@@ -33,7 +34,7 @@ export async function run(options: { config: string }): Promise<number> {
     onFailure: end.fail,
   });
   try {
-    const api = await serveApi({ socket: config.api.socket, status: agent.status });
+    const api = await serveApi({ socket: config.api.socket, agent });
     try {
       const { services, interfaces, fabric } = agent.status();
       log.info(

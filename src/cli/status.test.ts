@@ -44,6 +44,7 @@ const body = {
     limit: { frames: 0, bytes: 0 },
     returned: { frames: "9007199254740993", bytes: 1 },
   },
+  eventsLost: 12,
 } as Partial<StatusBody> as StatusBody;
 
 it("shows the status in aligned tables, counters without zeros", () => {
@@ -51,6 +52,7 @@ it("shows the status in aligned tables, counters without zeros", () => {
 agent 1.2.3, pid 42, since 2026-01-02T03:04:05.000Z, /etc/onlink/onlink.yaml
 device onlink0 169.254.64.1, programs attached by tcx
 flows 3 of at most 16384, 1024 per interface
+events lost: 12
 
 SERVICE  ADDRESS          PORT  PROTOCOL  BACKEND          STATE
 dns      169.254.169.253  53    udp,tcp   192.0.2.1:53     in use, fabric by eth0 from 192.0.2.9
@@ -73,7 +75,8 @@ FRAMES            BYTES             VERDICT
 });
 
 it("says so when there is nothing to count, and leaves out what there is none of", () => {
-  const text = formatStatus({ ...body, fabric: [], counters: {} as StatusBody["counters"] });
+  const text = formatStatus({ ...body, fabric: [], counters: {} as StatusBody["counters"], eventsLost: 0 });
   expect(text).toContain("no frames counted yet\n");
   expect(text).not.toContain("FABRIC");
+  expect(text).not.toContain("lost");
 });

@@ -57,6 +57,7 @@ describe("a right file", () => {
             protocol: ["tcp"],
             backends: [{ address: "127.0.0.1", port: 8080 }],
             responseHopLimit: 64,
+            whenNoBackend: "reject",
             allowAnyAddress: false,
           },
           {
@@ -69,6 +70,7 @@ describe("a right file", () => {
               { address: "10.0.0.3", port: 53 },
             ],
             responseHopLimit: 64,
+            whenNoBackend: "reject",
             allowAnyAddress: false,
           },
         ],
@@ -81,6 +83,7 @@ describe("a right file", () => {
             mac: "02:00:0a:00:01:03",
           },
         ],
+        defaults: { antiSpoof: true, unknownPort: "reject", arpReply: "unicast" },
         limits: { flows: 100, flowsPerInterface: 1024 },
         fabric: { interfaces: "auto", sourceAddress: "auto", ports: [61000, 61999] },
         agent: {
@@ -112,6 +115,28 @@ describe("a right file", () => {
     });
   });
 
+  test("may say for each interface, pattern or not, what else it is to have", () => {
+    const text = right
+      .replace(
+        '- name: "tap*"\n',
+        '- name: "tap*"\n    antiSpoof: false\n    gateway: { address: 10.0.0.1, answerArp: false }\n',
+      )
+      .replace("addresses: [", "gateway: { address: 10.0.1.1, answerArp: true }\n    addresses: [")
+      .replace("port: 80\n", "port: 80\n    whenNoBackend: pass\n")
+      .replace("limits:", "defaults: { antiSpoof: false, unknownPort: drop, arpReply: broadcast }\nlimits:");
+    expect(parseConfig(text, file)).toMatchObject({
+      ok: true,
+      config: {
+        services: [{ whenNoBackend: "pass" }, { whenNoBackend: "reject" }],
+        interfaces: [
+          { name: "tap*", antiSpoof: false, gateway: { address: "10.0.0.1", answerArp: false } },
+          { name: "veth-web", gateway: { address: "10.0.1.1", answerArp: true } },
+        ],
+        defaults: { antiSpoof: false, unknownPort: "drop", arpReply: "broadcast" },
+      },
+    });
+  });
+
   test.each([
     [
       "an address elsewhere when so said",
@@ -138,7 +163,7 @@ describe("a right file", () => {
 
   test("may give in full what is the default, as the sections of the example do", () => {
     const example = readFileSync(new URL("../../docs/onlink.example.yaml", import.meta.url), "utf8");
-    const short = example.slice(0, example.indexOf("\nlimits:"));
+    const short = example.slice(0, example.indexOf("\ndefaults:"));
     expect(short).not.toContain("onlink0");
     expect(parseConfig(example, file)).toEqual(parseConfig(short, file));
     expect(errorsOf(example)).toEqual([]);
@@ -168,22 +193,22 @@ describe("a file that is wrong in one place", () => {
     [
       "    port: 80\n",
       "    port: 80\n    prot: udp\n",
-      'onlink.yaml:5:5: services[0].prot: unknown field "prot"; did you mean "protocol"? known here: name, address, port, protocol, backends, responseHopLimit, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].prot: unknown field "prot"; did you mean "protocol"? known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, allowAnyAddress',
     ],
     [
       "    port: 80\n",
       "    port: 80\n    colour: red\n",
-      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, protocol, backends, responseHopLimit, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, allowAnyAddress',
     ],
     [
       "    port: 80\n",
       "    port: 80\n    kind: metadata\n",
-      'onlink.yaml:5:5: services[0].kind: "kind" is not supported yet by this version; known here: name, address, port, protocol, backends, responseHopLimit, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].kind: "kind" is not supported yet by this version; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, allowAnyAddress',
     ],
     [
       "    port: 80\n",
       "    port: 80\n    healthCheck: { type: tcp }\n",
-      'onlink.yaml:5:5: services[0].healthCheck: "healthCheck" is not supported yet by this version; known here: name, address, port, protocol, backends, responseHopLimit, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].healthCheck: "healthCheck" is not supported yet by this version; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, allowAnyAddress',
     ],
     [
       "    port: 80\n",
@@ -197,13 +222,58 @@ describe("a file that is wrong in one place", () => {
     ],
     [
       "    port: 80\n",
+      "    port: 80\n    whenNoBackend: refuse\n",
+      'onlink.yaml:5:20: services[0].whenNoBackend: "refuse" is not a way to treat frames; expected reject, drop or pass',
+    ],
+    [
+      "    addresses: [10.0.1.3]\n",
+      "    antiSpoof: 1\n",
+      "onlink.yaml:15:16: interfaces[1].antiSpoof: 1 is not a switch; expected true or false",
+    ],
+    [
+      "    addresses: [10.0.1.3]\n",
+      "    gateway: { address: 10.0.1.1 }\n",
+      "onlink.yaml:15:14: interfaces[1].gateway.answerArp: missing; expected a switch, true or false",
+    ],
+    [
+      "    addresses: [10.0.1.3]\n",
+      "    gateway: { address: 169.254.169.254, answerArp: true }\n",
+      "onlink.yaml:15:25: interfaces[1].gateway.address: 169.254.169.254 is the service address of services[0] (line 2); expected the guest's gateway",
+    ],
+    [
+      "    addresses: [10.0.1.3]\n",
+      "    addresses: [10.0.1.3]\n    gateway: { address: 10.0.1.3, answerArp: true }\n",
+      "onlink.yaml:16:25: interfaces[1].gateway.address: 10.0.1.3 is one of the guest's own addresses; expected the guest's gateway",
+    ],
+    [
+      "limits: {",
+      "defaults: { unknownPort: pass }\nlimits: {",
+      'onlink.yaml:17:26: defaults.unknownPort: "pass" is not a way to treat frames; expected reject or drop',
+    ],
+    [
+      "limits: {",
+      "defaults: { arpReply: multicast }\nlimits: {",
+      'onlink.yaml:17:23: defaults.arpReply: "multicast" is not a way to reply; expected unicast or broadcast',
+    ],
+    [
+      "limits: {",
+      "defaults: { responseHopLimit: 1 }\nlimits: {",
+      'onlink.yaml:17:13: defaults.responseHopLimit: unknown field "responseHopLimit"; known here: antiSpoof, unknownPort, arpReply',
+    ],
+    [
+      "    addresses: [10.0.1.3]\n",
+      "    arpReply: broadcast\n",
+      'onlink.yaml:15:5: interfaces[1].arpReply: "arpReply" is not supported yet by this version; known here: name, instanceId, projectId, addresses, mac, antiSpoof, gateway',
+    ],
+    [
+      "    port: 80\n",
       "    port: 80\n    port: 81\n",
       "onlink.yaml:5:5: port is given twice; expected it once",
     ],
     [
       "limits: {",
       "metadata: { mode: builtin }\nlimits: {",
-      'onlink.yaml:17:1: metadata: "metadata" is not supported yet by this version; known here: services, interfaces, limits, fabric, agent, api',
+      'onlink.yaml:17:1: metadata: "metadata" is not supported yet by this version; known here: services, interfaces, defaults, limits, fabric, agent, api',
     ],
     [
       "limits: {",
@@ -213,12 +283,12 @@ describe("a file that is wrong in one place", () => {
     [
       "limits: {",
       '"a\\n b": 1\nlimits: {',
-      'onlink.yaml:17:1: "a\\n b": unknown field "a\\n b"; known here: services, interfaces, limits, fabric, agent, api',
+      'onlink.yaml:17:1: "a\\n b": unknown field "a\\n b"; known here: services, interfaces, defaults, limits, fabric, agent, api',
     ],
     [
       "limits: {",
       "limit: {",
-      'onlink.yaml:17:1: limit: unknown field "limit"; did you mean "limits"? known here: services, interfaces, limits, fabric, agent, api',
+      'onlink.yaml:17:1: limit: unknown field "limit"; did you mean "limits"? known here: services, interfaces, defaults, limits, fabric, agent, api',
     ],
     [
       "name: metadata",
@@ -501,27 +571,32 @@ describe("a file that is wrong in one place", () => {
     [
       "device: onlink1",
       "device: onlink123456789",
-      'onlink.yaml:21:11: agent.device: "onlink123456789" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo',
+      'onlink.yaml:21:11: agent.device: "onlink123456789" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo, all or default',
     ],
     [
       "device: onlink1",
       "device: onlink%d",
-      'onlink.yaml:21:11: agent.device: "onlink%d" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo',
+      'onlink.yaml:21:11: agent.device: "onlink%d" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo, all or default',
     ],
     [
       "device: onlink1",
       "device: lo",
-      'onlink.yaml:21:11: agent.device: "lo" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo',
+      'onlink.yaml:21:11: agent.device: "lo" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo, all or default',
     ],
     [
       "/run/onlink1",
       "run/onlink1",
-      'onlink.yaml:23:15: agent.runtimeDir: "run/onlink1" is not an absolute path of at most 95 bytes; expected one like /run/onlink',
+      'onlink.yaml:23:15: agent.runtimeDir: "run/onlink1" is not an absolute path of at most 95 bytes; expected one like /run/onlink, not under /proc or /sys',
+    ],
+    [
+      "/run/onlink1",
+      "/run/../proc/onlink",
+      'onlink.yaml:23:15: agent.runtimeDir: "/run/../proc/onlink" is not an absolute path of at most 95 bytes; expected one like /run/onlink, not under /proc or /sys',
     ],
     [
       "/run/onlink1",
       `/${"r".repeat(95)}`,
-      'onlink.yaml:23:15: agent.runtimeDir: "/rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr... is not an absolute path of at most 95 bytes; expected one like /run/onlink',
+      'onlink.yaml:23:15: agent.runtimeDir: "/rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr... is not an absolute path of at most 95 bytes; expected one like /run/onlink, not under /proc or /sys',
     ],
     [
       "  device:",
@@ -568,12 +643,12 @@ agent: { device: lo, metadataAddresses: 10.0.0.0/8 }
       "onlink.yaml:1:1: interfaces: missing; expected a list, at least one interface name or pattern, else there is nothing to do",
       "onlink.yaml:3:14: services[0].address: 10.0.0.1 is not link-local; expected 169.254.1.0-169.254.254.255, or allowAnyAddress: true for this service",
       "onlink.yaml:4:11: services[0].port: 0 is not a port; expected 1-65535",
-      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, protocol, backends, responseHopLimit, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, allowAnyAddress',
       'onlink.yaml:7:11: services[1].name: "a" is already the name of services[0] (line 2)',
       "onlink.yaml:8:14: services[1].address: 169.254.0.1 is reserved (RFC 3927 s. 2.1); expected 169.254.1.0-169.254.254.255",
       "onlink.yaml:10:15: services[1].backends: an empty list; expected at least one backend",
       'onlink.yaml:11:18: limits.flows: "many" is not a number of flows; expected 1-1000000',
-      'onlink.yaml:12:18: agent.device: "lo" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo',
+      'onlink.yaml:12:18: agent.device: "lo" is not a device name; expected at most 14 bytes without slash, colon, percent sign, *, ? and white space; not lo, all or default',
       "onlink.yaml:12:41: agent.metadataAddresses: 10.0.0.0/8 is not within 169.254.0.0/16; expected a part of it",
     ]);
   });
@@ -604,11 +679,15 @@ describe("a file that is no configuration", () => {
   }
 
   test.each([
-    ["nothing", "", "empty; expected a map, the fields services, interfaces, limits, fabric, agent, api"],
+    [
+      "nothing",
+      "",
+      "empty; expected a map, the fields services, interfaces, defaults, limits, fabric, agent, api",
+    ],
     [
       "a word",
       "onlink",
-      '"onlink" is not a map; expected the fields services, interfaces, limits, fabric, agent, api',
+      '"onlink" is not a map; expected the fields services, interfaces, defaults, limits, fabric, agent, api',
     ],
     ["an alias of what is not there", "a: *b", "Unresolved alias"],
     ["aliases that unfold without end", laughs.join("\n"), "Excessive alias count"],

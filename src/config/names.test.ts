@@ -42,6 +42,8 @@ describe("names for the agent's device", () => {
     ["onlink%d", false],
     ["onlink*", false],
     ["lo", false],
+    ["all", false],
+    ["default", false],
     ["", false],
   ])("%j: %s", (name, fits) => {
     expect(isDeviceName(name)).toBe(fits);

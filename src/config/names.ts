@@ -16,6 +16,9 @@ export function isInterfacePattern(name: string): boolean {
   return isPattern(name) && fitsInterfaceName(name.replaceAll("*", ""));
 }
 
+/** `lo` is there already; /proc/sys/net/ipv4/conf has settings of these names that are not those of an interface. */
+const NO_DEVICE_NAMES: ReadonlySet<string> = new Set(["lo", "all", "default"]);
+
 /**
  * Whether the agent can make its veth pair under this name: the peer's name must fit too, and the kernel takes a percent
  * sign in the name of a new device as the place for a number (dev_alloc_name).
@@ -26,7 +29,7 @@ export function isDeviceName(name: string): boolean {
     isInterfaceName(devicePeer(name)) &&
     !isPattern(name) &&
     !name.includes("%") &&
-    name !== "lo"
+    !NO_DEVICE_NAMES.has(name)
   );
 }
 

@@ -48,6 +48,7 @@ export function findBreaches(content: unknown, place: Place): Breach[] {
     ...checkServicesApart(config, place),
     ...checkBackends(config, place),
     ...checkInterfaceRules(config, place),
+    ...checkGateways(config, place),
     ...checkOwnInterfaces(config),
     ...checkMetadataAddresses(config),
   ];
@@ -133,6 +134,24 @@ function* checkInterfaceRules({ interfaces }: Draft, place: Place): Generator<Br
     for (const field of IDENTITY_FIELDS.filter((field) => rule[field] !== undefined)) {
       const message = `identity belongs to one interface and ${show(name)} is a pattern; expected a full name`;
       yield { path: ["interfaces", index, field], message };
+    }
+  }
+}
+
+/** A gateway is somebody else than the guest and the services. */
+function* checkGateways({ interfaces, services }: Draft, place: Place): Generator<Breach> {
+  for (const [index, { gateway, addresses }] of interfaces.entries()) {
+    if (gateway === undefined) continue;
+    const path = ["interfaces", index, "gateway", "address"];
+    const { address } = gateway;
+    const service = services.findIndex((other) => other.address === address);
+    if (service >= 0) {
+      const where = place(["services", service]);
+      yield { path, message: `${address} is the service address of ${where}; expected the guest's gateway` };
+    }
+    if (addresses?.includes(address)) {
+      const message = `${address} is one of the guest's own addresses; expected the guest's gateway`;
+      yield { path, message };
     }
   }
 }

@@ -15,14 +15,10 @@ import { suggest } from "./suggest.ts";
 const NOT_SUPPORTED_YET: ReadonlySet<string> = new Set([
   "services.kind",
   "services.healthCheck",
-  "services.whenNoBackend",
   "metadata",
-  "interfaces.gateway",
   "interfaces.metadata",
-  "interfaces.antiSpoof",
   "interfaces.unknownPort",
   "interfaces.arpReply",
-  "defaults",
   "api.listen",
 ]);
 
@@ -69,6 +65,10 @@ const backend = z.unknown().transform((input, context) => {
   return z.NEVER;
 });
 
+const toggle = value("a switch", "true or false", (input) =>
+  typeof input === "boolean" ? input : undefined,
+);
+
 const protocols = value("a protocol", "tcp, udp or [tcp, udp]", (input): Protocol[] | undefined => {
   const given: unknown[] = Array.isArray(input) ? input : [input];
   return given.length > 0 && given.every(isProtocol) ? [...new Set(given)] : undefined;
@@ -106,9 +106,14 @@ export const serviceSchema = section({
   protocol: protocols.default(["tcp"]),
   backends: list("at least one backend", backend),
   responseHopLimit: integer("a hop limit", 1, 64).default(64),
-  allowAnyAddress: value("a switch", "true or false", (input) =>
-    typeof input === "boolean" ? input : undefined,
-  ).default(false),
+  whenNoBackend: choice("a way to treat frames", ["reject", "drop", "pass"]).default("reject"),
+  allowAnyAddress: toggle.default(false),
+});
+
+/** The gateway of the guest behind an interface. */
+const gatewaySchema = section({
+  address: guestAddress,
+  answerArp: toggle,
 });
 
 /** An entry of `interfaces`: a pattern, or one interface and, if known, the identity of its guest. */
@@ -122,6 +127,15 @@ export const interfaceSchema = section({
   projectId: uuid.optional(),
   addresses: list("at least one IPv4 address", guestAddress).optional(),
   mac: interfaceMac.optional(),
+  antiSpoof: toggle.optional(),
+  gateway: gatewaySchema.optional(),
+});
+
+/** The section `defaults`: what holds for every interface that does not say otherwise. */
+const defaultsSchema = section({
+  antiSpoof: toggle.default(true),
+  unknownPort: choice("a way to treat frames", ["reject", "drop"]).default("reject"),
+  arpReply: choice("a way to reply", ["unicast", "broadcast"]).default("unicast"),
 });
 
 const limitsSchema = section({
@@ -142,7 +156,7 @@ export const fabricSchema = section({
 export const agentSchema = section({
   device: text(
     "a device name",
-    `at most ${MAX_INTERFACE_NAME - 1} bytes without slash, colon, percent sign, *, ? and white space; not lo`,
+    `at most ${MAX_INTERFACE_NAME - 1} bytes without slash, colon, percent sign, *, ? and white space; not lo, all or default`,
     (name) => (isDeviceName(name) ? name : undefined),
   ).default("onlink0"),
   metadataAddresses: text(
@@ -150,25 +164,29 @@ export const agentSchema = section({
     "one like 169.254.64.0/18, with no bits set beyond its length",
     (prefix) => (parsePrefix(prefix).ok ? prefix : undefined),
   ).default("169.254.64.0/18"),
-  stateDir: absolutePath(MAX_PATH).default("/var/lib/onlink"),
-  runtimeDir: absolutePath(MAX_SOCKET_PATH - `/${SOCKET_NAME}`.length).default("/run/onlink"),
-  attach: value("a way to attach", "auto, tcx or clsact", (input) =>
-    input === "auto" || input === "tcx" || input === "clsact" ? input : undefined,
-  ).default("auto"),
+  stateDir: directory(MAX_PATH).default("/var/lib/onlink"),
+  runtimeDir: directory(MAX_SOCKET_PATH - `/${SOCKET_NAME}`.length).default("/run/onlink"),
+  attach: choice("a way to attach", ["auto", "tcx", "clsact"]).default("auto"),
 });
 
 /** The whole file. */
 export const configSchema = section({
   services: list("at least one service, else there is nothing to do", serviceSchema),
   interfaces: list("at least one interface name or pattern, else there is nothing to do", interfaceSchema),
+  defaults: defaultsSchema.prefault({}),
   limits: limitsSchema.prefault({}),
   fabric: fabricSchema.prefault({}),
   agent: agentSchema.prefault({}),
   api: section({ socket: absolutePath(MAX_SOCKET_PATH).optional() }).prefault({}),
 }).transform((config) => ({
   ...config,
-  api: { socket: config.api.socket ?? posix.join(config.agent.runtimeDir, SOCKET_NAME) },
+  api: { socket: config.api.socket ?? defaultSocket(config.agent.runtimeDir) },
 }));
+
+/** `api.socket` where the configuration does not give it. */
+export function defaultSocket(runtimeDir: string): string {
+  return posix.join(runtimeDir, SOCKET_NAME);
+}
 
 /** The configuration, checked and with every default filled in. */
 export type Config = z.output<typeof configSchema>;
@@ -218,10 +236,33 @@ function integer(noun: string, least: number, most: number) {
   return value(noun, `${least}-${most}`, (input) => (isWithin(input, least, most) ? input : undefined));
 }
 
+/** One of some words; there are two or more. */
+function choice<const Word extends string>(noun: string, words: readonly Word[]) {
+  const expected = `${words.slice(0, -1).join(", ")} or ${words.at(-1)}`;
+  return value(noun, expected, (input) => words.find((word) => word === input));
+}
+
 function absolutePath(maxBytes: number) {
   return text(`an absolute path of at most ${maxBytes} bytes`, "one like /run/onlink", (path) =>
-    path.startsWith("/") && !path.includes("\0") && Buffer.byteLength(path) <= maxBytes ? path : undefined,
+    isAbsolutePath(path, maxBytes) ? path : undefined,
   );
+}
+
+/** A place for files of our own, which the kernel's filesystems do not take; normalised, since it is compared. */
+function directory(maxBytes: number) {
+  return text(
+    `an absolute path of at most ${maxBytes} bytes`,
+    "one like /run/onlink, not under /proc or /sys",
+    (path) => {
+      if (!isAbsolutePath(path, maxBytes)) return undefined;
+      const resolved = posix.resolve(path);
+      return /^\/(proc|sys)(\/|$)/.test(resolved) ? undefined : resolved;
+    },
+  );
+}
+
+function isAbsolutePath(path: string, maxBytes: number): boolean {
+  return path.startsWith("/") && !path.includes("\0") && Buffer.byteLength(path) <= maxBytes;
 }
 
 function list<T extends z.ZodType>(expected: string, item: T) {

@@ -1,18 +1,18 @@
 import { execFileSync } from "node:child_process";
-import { closeSync, existsSync, mkdtempSync, readdirSync, rmdirSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { mountBpffs, unmount } from "../linux/libc.ts";
 import { inNetworkNamespace, makeNetworkNamespace } from "../linux/namespace.ts";
 import { openRtnetlink } from "../linux/rtnetlink.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
+import { openPrivateBpffs, SETTINGS, VIF } from "./testing.ts";
 import type { AttachKind, Datapath } from "./types.ts";
 
 /** A filter that matches nothing: one instruction of classic BPF, `ret 0`. */
 const CLASSIC_FILTER = ["bpf", "bytecode", "1,6 0 0 0,", "flowid", "1:1"];
 
 let namespace: number;
+let bpffs: ReturnType<typeof openPrivateBpffs>;
 let pinDir: string;
 let vif: number;
 let neighbour: number;
@@ -37,6 +37,12 @@ const withDatapath = (attach: "auto" | AttachKind, use: (datapath: Datapath) => 
       datapath.close();
     }
   });
+/** Attaches to the vif, known as one: the datapath leaves others alone. */
+const attachVif = (datapath: Datapath) => {
+  datapath.setSettings(SETTINGS);
+  datapath.setVif(vif, VIF);
+  datapath.attach("vif", vif);
+};
 /**
  * How many programs sit on vif0: each counts an ARP request for another guest and lets it pass on. The request is real, made by the
  * kernel for a new neighbour behind eth0.
@@ -69,8 +75,8 @@ function addVif(...more: string[]) {
 
 beforeEach(() => {
   namespace = makeNetworkNamespace();
-  pinDir = mkdtempSync(join(tmpdir(), "onlink-bpffs-"));
-  mountBpffs(pinDir, 0o700);
+  bpffs = openPrivateBpffs();
+  pinDir = bpffs.path;
   emptyDir = readdirSync(pinDir);
   neighbour = 10;
   addVif();
@@ -78,8 +84,7 @@ beforeEach(() => {
 });
 
 afterEach(() => {
-  unmount(pinDir);
-  rmdirSync(pinDir);
+  bpffs.close();
   closeSync(namespace);
 });
 
@@ -88,7 +93,7 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
 
   it("attaches, and stays when the process's handles are closed", () => {
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       expect(datapath.attachments()).toEqual([{ program: "vif", ifindex: vif, how }]);
     });
     expect(programsOnVif()).toBe(1);
@@ -97,16 +102,16 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
   it("renews in place: one program after a second start, and after a second call", () => {
     for (let start = 0; start < 2; start++)
       withDatapath(how, (datapath) => {
-        datapath.attach("vif", vif);
-        datapath.attach("vif", vif);
+        attachVif(datapath);
+        attachVif(datapath);
       });
     expect(programsOnVif()).toBe(1);
   });
 
   it(`takes over from ${other}`, () => {
-    withDatapath(other, (datapath) => datapath.attach("vif", vif));
+    withDatapath(other, (datapath) => attachVif(datapath));
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       expect(datapath.attachments()).toEqual([{ program: "vif", ifindex: vif, how }]);
     });
     expect(programsOnVif()).toBe(1);
@@ -115,7 +120,7 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
   it("detaches without a trace, and detaching nothing is no error", () => {
     const before = qdiscs();
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       datapath.detach("vif", vif);
       datapath.detach("vif", vif);
       expect(datapath.attachments()).toEqual([]);
@@ -126,7 +131,7 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
 
   it("clears the pins of an interface that is gone", () => {
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       run("ip", "link", "del", "vif0");
       datapath.detach("vif", vif);
       expect(datapath.attachments()).toEqual([]);
@@ -135,10 +140,10 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
 
   it("attaches to another interface that came with the number of one that is gone", () => {
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       run("ip", "link", "del", "vif0");
       addVif("index", `${vif}`);
-      datapath.attach("vif", vif);
+      attachVif(datapath);
     });
     expect(programsOnVif()).toBe(1);
   });
@@ -146,7 +151,7 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
   it("removeDatapath takes everything off and leaves no pin", () => {
     const before = qdiscs();
     withDatapath(how, (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       datapath.attach("fabric", ifindexOf("eth0"));
     });
     inside(() => removeDatapath(pinDir));
@@ -155,12 +160,31 @@ describe.each(["tcx", "clsact"] as const)("%s", (how) => {
   });
 });
 
+describe("clsact filters of two programs on one interface", () => {
+  it("are taken off each alone, and the qdisc with the last", () => {
+    const before = qdiscs();
+    const programs = () => {
+      const shown = run("tc", "filter", "show", "dev", "vif0", "ingress");
+      return [...shown.matchAll(/handle \S+ (onlink_\w+)/g)].map(([, name]) => name).sort();
+    };
+    withDatapath("clsact", (datapath) => {
+      attachVif(datapath);
+      datapath.attach("fabric", vif);
+      expect(programs()).toEqual(["onlink_fabric", "onlink_vif"]);
+      datapath.detach("vif", vif);
+      expect(programs()).toEqual(["onlink_fabric"]);
+      datapath.detach("fabric", vif);
+    });
+    expect(qdiscs()).toBe(before);
+  });
+});
+
 describe("the clsact qdisc", () => {
   it("stays where it was there before us", () => {
     run("tc", "qdisc", "add", "dev", "vif0", "clsact");
     const before = qdiscs();
     withDatapath("clsact", (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       datapath.detach("vif", vif);
     });
     expect(qdiscs()).toBe(before);
@@ -169,7 +193,7 @@ describe("the clsact qdisc", () => {
   it("stays where somebody else has put a filter on ours", () => {
     const filters = () => run("tc", "filter", "show", "dev", "vif0", "egress");
     withDatapath("clsact", (datapath) => {
-      datapath.attach("vif", vif);
+      attachVif(datapath);
       run("tc", "filter", "add", "dev", "vif0", "egress", ...CLASSIC_FILTER);
       const theirs = filters();
       datapath.detach("vif", vif);

@@ -23,6 +23,16 @@ import {
 } from "./libbpf.ts";
 import type { AttachKind, Attachment, ProgramName } from "./types.ts";
 
+/**
+ * The handles of our clsact filters: one for each program, since an interface that turns from vif to fabric has both for a moment. The first
+ * two bytes are "ol", so that `tc filter show` tells whose they are.
+ */
+export const FILTER_HANDLES: Record<ProgramName, number> = {
+  vif: 0x6f6c0001,
+  host: 0x6f6c0002,
+  fabric: 0x6f6c0003,
+};
+
 /** Attaches a program where it is not, or renews it in place. What hung there in the other way is taken off afterwards. */
 export function attach(
   pinDir: string,
@@ -108,7 +118,7 @@ function attachByFilter(pinDir: string, name: ProgramName, program: number, ifin
   const qdisc = pinPath(pinDir, "filters", "qdisc", ifindex);
   const filter = pinPath(pinDir, "filters", name, ifindex);
   if (createQdisc(ifindex) && !existsSync(qdisc)) pinObject(program, qdisc);
-  attachFilter(program, ifindex);
+  attachFilter(program, ifindex, FILTER_HANDLES[name]);
   rmSync(filter, { force: true });
   pinObject(program, filter);
 }
@@ -117,9 +127,10 @@ function detachByFilter(pinDir: string, name: ProgramName, ifindex: number): voi
   const qdisc = join(pinDir, "filters", `qdisc-${ifindex}`);
   const filter = join(pinDir, "filters", `${name}-${ifindex}`);
   if (!existsSync(filter)) return;
-  detachFilter(ifindex);
+  detachFilter(ifindex, FILTER_HANDLES[name]);
   rmSync(filter);
-  if (!existsSync(qdisc)) return;
+  const isLast = !listAttachments(pinDir).some((one) => one.how === "clsact" && one.ifindex === ifindex);
+  if (!isLast || !existsSync(qdisc)) return;
   if (!hasFilters(ifindex)) destroyQdisc(ifindex);
   rmSync(qdisc);
 }

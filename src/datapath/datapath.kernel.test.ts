@@ -2,11 +2,7 @@
  * Single frames through the loaded programs (BPF_PROG_TEST_RUN). Nothing is attached: the frames belong to the loopback interface, ifindex 1, which
  * the maps know as a vif. What the redirects lead to is the business of the end-to-end tests.
  */
-import { mkdtempSync, rmdirSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { mountBpffs, unmount } from "../linux/libc.ts";
 import { BROADCAST_MAC, GATEWAY_MAC } from "../packet/address.ts";
 import {
   arpAnnouncement,
@@ -25,20 +21,18 @@ import { frameErrors, parseFrame } from "../packet/frame.ts";
 import { hexDump, toHex } from "../packet/hex.ts";
 import { TCP_FLAG } from "../packet/tcp.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
-import type { Counters, Datapath, ProgramName, Reason, Settings } from "./types.ts";
+import { HOST_MAC, METADATA_ADDRESS, openPrivateBpffs, SERVICE, SETTINGS, VIF } from "./testing.ts";
+import type { Counters, Datapath, ProgramName, Reason } from "./types.ts";
 
 /** TC_ACT_*: what a program returns. */
 const UNTOUCHED = -1;
 const DROP = 2;
 const REDIRECT = 7;
 
-const VIF = 1;
-const SERVICE = "169.254.169.254";
+const LOOPBACK = 1;
 const GUEST = "10.0.1.3";
 const GUEST_MAC = "02:00:0a:00:01:03";
 const ROUTER_MAC = "02:00:0a:00:01:01";
-const HOST_MAC = "02:00:00:00:00:01";
-const METADATA_ADDRESS = "169.254.64.2";
 const FABRIC_SOURCE = "192.0.2.1";
 /** An empty record-route option (RFC 791), padded. */
 const RECORD_ROUTE = Uint8Array.of(7, 7, 4, 0, 0, 0, 0, 0);
@@ -50,40 +44,23 @@ const WORDS = Array.from({ length: 65536 }, (_, word) => word).filter(
   (word) => word < 600 || word >= 65536 - 600 || word % 61 === 0,
 );
 
-const SETTINGS: Settings = {
-  hostDevice: 1,
-  hostMac: HOST_MAC,
-  gatewayMac: GATEWAY_MAC,
-  fabricPortMin: 61000,
-  fabricPortMax: 61003,
-  maxFlows: 100,
-  maxFlowsPerVif: 50,
-  timeoutTcpSyn: 60,
-  timeoutTcpEstablished: 7200,
-  timeoutTcpClosing: 10,
-  timeoutUdp: 30,
-  timeoutUdpAnswered: 180,
-};
-
-let bpffs: string;
+let bpffs: ReturnType<typeof openPrivateBpffs>;
+let pinDir: string;
 let datapath: Datapath;
 let before: Counters;
 
 beforeAll(() => {
-  bpffs = mkdtempSync(join(tmpdir(), "onlink-bpffs-"));
-  mountBpffs(bpffs, 0o700);
+  bpffs = openPrivateBpffs();
+  pinDir = bpffs.path;
 });
 
-afterAll(() => {
-  unmount(bpffs);
-  rmdirSync(bpffs);
-});
+afterAll(() => bpffs.close());
 
 beforeEach(() => {
-  removeDatapath(bpffs);
-  datapath = openDatapath({ pinDir: bpffs, attach: "auto", flowCapacity: 1024 });
+  removeDatapath(pinDir);
+  datapath = openDatapath({ pinDir, attach: "auto", flowCapacity: 1024 });
   datapath.setSettings(SETTINGS);
-  datapath.setVif(VIF, { metadataAddress: METADATA_ADDRESS });
+  datapath.setVif(LOOPBACK, VIF);
   addService(80, "tcp", 1, [{ kind: "host-local", address: "127.0.0.1", port: 8080 }]);
   addService(53, "udp", 2, [{ kind: "host-local", address: "127.0.0.1", port: 5353 }]);
   addService(443, "tcp", 3, [
@@ -106,7 +83,7 @@ function addService(
   for (const [slot, backend] of backends.entries()) datapath.backends.set({ service: id, slot }, backend);
   datapath.services.set(
     { address: SERVICE, port, protocol },
-    { id, backends: backends.length, responseHopLimit: 64 },
+    { id, backends: backends.length, responseHopLimit: 64, whenNoBackend: "drop" },
   );
 }
 
@@ -155,7 +132,7 @@ describe("A1: ARP request for a service address", () => {
       ].join(""),
     );
     expect(counted()).toEqual({ "arp-reply": 1 });
-    expect(datapath.vifCounters(VIF)!["arp-reply"]).toEqual({ frames: 1n, bytes: 42n });
+    expect(datapath.vifCounters(LOOPBACK)!["arp-reply"]).toEqual({ frames: 1n, bytes: 42n });
   });
 
   it("answers a padded request, and one sent to a MAC (unicast poll, RFC 1122 s. 2.3.2.1)", () => {
@@ -256,7 +233,7 @@ describe("I2: TCP and UDP to a service", () => {
     expect(counted()).toEqual({ forwarded: 1 });
     expect(datapath.flows()).toMatchObject([
       [
-        { vif: VIF, guest: GUEST, guestPort: 40000, service: SERVICE, servicePort: 80, protocol: "tcp" },
+        { vif: LOOPBACK, guest: GUEST, guestPort: 40000, service: SERVICE, servicePort: 80, protocol: "tcp" },
         {
           kind: "host-local",
           backend: "127.0.0.1",
@@ -321,11 +298,9 @@ describe("I2: TCP and UDP to a service", () => {
       },
     });
     expect(counted()).toEqual({ forwarded: 1, returned: 1 });
-    expect(datapath.flows()[0]![1]).toMatchObject({
-      state: "established",
-      framesOut: 1n,
-      framesIn: 1n,
-    });
+    expect(datapath.flows()[0]![1]).toMatchObject({ state: "opening", framesOut: 1n, framesIn: 1n });
+    redirected("vif", syn({ flags: TCP_FLAG.ack }));
+    expect(datapath.flows()[0]![1]).toMatchObject({ state: "established", framesOut: 2n, framesIn: 1n });
   });
 
   it("back from the fabric, and only what belongs to a flow", () => {
@@ -412,7 +387,7 @@ describe("I2: TCP and UDP to a service", () => {
     const second = "169.254.169.253";
     datapath.services.set(
       { address: second, port: 80, protocol: "tcp" },
-      { id: 1, backends: 1, responseHopLimit: 64 },
+      { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "drop" },
     );
     datapath.serviceAddresses.set(second, { services: 1 });
     redirected("vif", syn());
@@ -422,10 +397,22 @@ describe("I2: TCP and UDP to a service", () => {
     expect(new Set(ports).size).toBe(2);
   });
 
+  it("a service address outside 169.254/16 is one as well", () => {
+    const other = "100.100.100.200";
+    expectUnchanged("vif", syn({ destination: other }), UNTOUCHED);
+    const service = { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "drop" as const };
+    datapath.services.set({ address: other, port: 80, protocol: "tcp" }, service);
+    datapath.serviceAddresses.set(other, { services: 1 });
+    datapath.setSettings(SETTINGS);
+    expect(parseFrame(redirected("vif", syn({ destination: other })))).toMatchObject({
+      value: { network: { destination: "127.0.0.1" } },
+    });
+  });
+
   it("the response hop limit is the TTL that the guest sees", () => {
     datapath.services.set(
       { address: SERVICE, port: 53, protocol: "udp" },
-      { id: 2, backends: 1, responseHopLimit: 1 },
+      { id: 2, backends: 1, responseHopLimit: 1, whenNoBackend: "drop" },
     );
     redirected("vif", query());
     const back = {
@@ -455,7 +442,7 @@ describe("I2: TCP and UDP to a service", () => {
     expect(new Set(chosen)).toEqual(new Set(["127.0.0.1", "127.0.0.2", "127.0.0.3"]));
     datapath.services.set(
       { address: SERVICE, port: 9000, protocol: "udp" },
-      { id: 9, backends: 1, responseHopLimit: 64 },
+      { id: 9, backends: 1, responseHopLimit: 64, whenNoBackend: "drop" },
     );
     expect(ports.map(sentTo)).toEqual(chosen);
   });
@@ -551,7 +538,11 @@ describe("what is for a service address and not served is dropped, unchanged, an
       "another protocol",
       ipv4Frame({ ...fromGuest, protocol: 132, payload: new Uint8Array(12) }),
     ],
-    ["unknown-port", "an echo reply", echoReply({ ...fromGuest, identifier: 1, sequence: 1 })],
+    [
+      "no-flow",
+      "an echo reply that nobody asked for",
+      echoReply({ ...fromGuest, identifier: 1, sequence: 1 }),
+    ],
     ["malformed", "IP version 6", syn().with(14, 0x65)],
     ["malformed", "header length 4 words", syn({ ip: { headerLength: 16 } })],
     ["malformed", "header longer than the packet", syn({ ip: { headerLength: 60, totalLength: 40 } })],
@@ -573,19 +564,18 @@ describe("what is for a service address and not served is dropped, unchanged, an
       "to the link-layer broadcast address (RFC 1122 s. 3.3.6)",
       syn({ destinationMac: BROADCAST_MAC }),
     ],
-    ["fragment", "first fragment", syn({ ip: { moreFragments: true } })],
-    ["fragment", "later fragment", syn({ ip: { fragmentOffset: 8 } })],
+    ["fragment", "a later fragment that comes first", syn({ ip: { fragmentOffset: 8 } })],
   ])("%s: %s", (reason, _, frame) => {
     expectUnchanged("vif", frame, DROP);
     expect(counted()).toEqual({ [reason]: 1 });
-    expect(datapath.vifCounters(VIF)![reason].frames).toBe(1n);
+    expect(datapath.vifCounters(LOOPBACK)![reason].frames).toBe(1n);
     expect(datapath.flowCount()).toBe(0);
   });
 
   it("no-backend: a service without any", () => {
     datapath.services.set(
       { address: SERVICE, port: 80, protocol: "tcp" },
-      { id: 1, backends: 0, responseHopLimit: 64 },
+      { id: 1, backends: 0, responseHopLimit: 64, whenNoBackend: "drop" },
     );
     expectUnchanged("vif", syn(), DROP);
     expect(counted()).toEqual({ "no-backend": 1 });
@@ -596,7 +586,7 @@ describe("what is for a service address and not served is dropped, unchanged, an
     expectUnchanged("vif", query({ sourcePort: 51 }), DROP);
     redirected("vif", query({ sourcePort: 50 }));
     expect(counted()).toEqual({ forwarded: 51, limit: 1 });
-    expect(datapath.flowCount(VIF)).toBe(50);
+    expect(datapath.flowCount(LOOPBACK)).toBe(50);
   });
 
   it("limit: the system at its limit", () => {
@@ -620,10 +610,12 @@ describe("what is for a service address and not served is dropped, unchanged, an
 });
 
 describe("a vif that the maps do not know", () => {
-  it("opens no flow", () => {
-    datapath.removeVif(VIF);
-    expectUnchanged("vif", syn(), DROP);
-    expect(datapath.vifCounters(VIF)).toBeUndefined();
+  it("is left alone", () => {
+    datapath.removeVif(LOOPBACK);
+    expectUnchanged("vif", syn(), UNTOUCHED);
+    expectUnchanged("vif", windowsArpRequest(), UNTOUCHED);
+    expect(counted()).toEqual({});
+    expect(datapath.vifCounters(LOOPBACK)).toBeUndefined();
   });
 });
 
@@ -633,11 +625,11 @@ describe("flows end", () => {
       redirected("vif", query({ destinationPort: 123, sourcePort: port }));
     redirected("vif", syn());
     expect(datapath.endFlows({ vif: 2 })).toBe(0);
-    expect(datapath.endFlows({ vif: VIF, service: 4 })).toBe(4);
-    expect(datapath.flowCount(VIF)).toBe(1);
+    expect(datapath.endFlows({ vif: LOOPBACK, service: 4 })).toBe(4);
+    expect(datapath.flowCount(LOOPBACK)).toBe(1);
     for (let port = 5; port <= 8; port++)
       redirected("vif", query({ destinationPort: 123, sourcePort: port }));
-    datapath.removeVif(VIF);
+    datapath.removeVif(LOOPBACK);
     expect(datapath.flowCount()).toBe(0);
     expect(datapath.flows()).toEqual([]);
   });
@@ -648,7 +640,7 @@ describe("flows end", () => {
     redirected("vif", syn());
     await expect.poll(() => datapath.flowCount(), { timeout: 10_000, interval: 50 }).toBe(1);
     expect(datapath.flows().map(([key]) => key.protocol)).toEqual(["tcp"]);
-    expect(datapath.flowCount(VIF)).toBe(1);
+    expect(datapath.flowCount(LOOPBACK)).toBe(1);
   });
 });
 
@@ -657,12 +649,12 @@ describe("adoption", () => {
     redirected("vif", query());
     expect(datapath.adopted).toBe(false);
     datapath.close();
-    datapath = openDatapath({ pinDir: bpffs, attach: "auto", flowCapacity: 4096 });
+    datapath = openDatapath({ pinDir, attach: "auto", flowCapacity: 4096 });
     expect(datapath.adopted).toBe(true);
     expect(datapath.settings()).toEqual(SETTINGS);
     expect(datapath.flowCount()).toBe(1);
     redirected("vif", query());
     expect(datapath.flows()[0]![1].framesOut).toBe(2n);
-    expect(datapath.vifCounters(VIF)!.forwarded.frames).toBe(2n);
+    expect(datapath.vifCounters(LOOPBACK)!.forwarded.frames).toBe(2n);
   });
 });

@@ -5,6 +5,9 @@
 import { randomInt } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { onReadable } from "../linux/readable.ts";
+import { isInPrefix, LINK_LOCAL_PREFIX, ZERO_MAC } from "../packet/address.ts";
+import { viewOf } from "../packet/bytes.ts";
 import { ETHERNET_MIN_LENGTH } from "../packet/ethernet.ts";
 import { attach, detach, listAttachments } from "./attachments.ts";
 import { DatapathError } from "./errors.ts";
@@ -12,9 +15,12 @@ import {
   backendKeyLayout,
   backendLayout,
   counterLayout,
+  eventLayout,
   FLOW_SHARDS,
+  FRAGMENT_SLOTS_VIF,
   flowKeyLayout,
   flowLayout,
+  fragmentKeyLayout,
   ipAddressLayout,
   REASON_COUNT,
   REASONS,
@@ -23,6 +29,8 @@ import {
   serviceLayout,
   settingsLayout,
   u32Layout,
+  VIF_FLAGS,
+  vifAddressLayout,
   vifLayout,
   vifStateLayout,
 } from "./layout.ts";
@@ -43,13 +51,15 @@ import {
   possibleCpus,
   preparePins,
   programFd,
+  readRing,
   supportsTcx,
   testRun,
   updateElement,
 } from "./libbpf.ts";
 import { openMap, plain, readPerCpu, single } from "./maps.ts";
 import { OBJECT_FILE } from "./object.ts";
-import type { BackendEntry, Counters, Datapath, DatapathOptions, ProgramName, Reason } from "./types.ts";
+import { type StructValueOf, u64 } from "./struct.ts";
+import type { BackendEntry, Counters, Datapath, DatapathOptions, ProgramName, Reason, Vif } from "./types.ts";
 
 const PROGRAMS: Record<ProgramName | "end_flows" | "start_sweeping", string> = {
   vif: "onlink_vif",
@@ -70,6 +80,18 @@ const SHARD_SLACK = 2;
  * was made by then is pinned and found by the next call.
  */
 export function openDatapath(options: DatapathOptions): Datapath {
+  const datapath = loadDatapath(options);
+  try {
+    startSweeping(options.pinDir);
+  } catch (error) {
+    datapath.close();
+    throw error;
+  }
+  return datapath;
+}
+
+/** The same without the timer that ends idle flows: for tests whose clock is their own. */
+export function loadDatapath(options: DatapathOptions): Datapath {
   const { pinDir } = options;
   const mapsDir = join(pinDir, "maps");
   const programsDir = join(pinDir, "programs");
@@ -84,7 +106,6 @@ export function openDatapath(options: DatapathOptions): Datapath {
     );
     loadObject(object);
     makeShards(object, options.flowCapacity);
-    startSweeping(object);
     for (const name of Object.values(PROGRAMS)) {
       const path = join(programsDir, name);
       rmSync(path, { force: true });
@@ -135,13 +156,18 @@ function openShards(object: BpfObject): number[] {
   });
 }
 
-function startSweeping(object: BpfObject): void {
-  const { verdict } = testRun(
-    programFd(object, PROGRAMS.start_sweeping),
-    new Uint8Array(ETHERNET_MIN_LENGTH),
-  );
-  if (verdict < 0)
-    throw new DatapathError("start the timer that ends idle flows: the kernel refused; try again", -verdict);
+function startSweeping(pinDir: string): void {
+  const program = getPinned(join(pinDir, "programs", PROGRAMS.start_sweeping))!;
+  try {
+    const { verdict } = testRun(program, new Uint8Array(ETHERNET_MIN_LENGTH));
+    if (verdict < 0)
+      throw new DatapathError(
+        "start the timer that ends idle flows: the kernel refused; try again",
+        -verdict,
+      );
+  } finally {
+    closeFd(program);
+  }
 }
 
 function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], adopted: boolean): Datapath {
@@ -154,6 +180,18 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
   const counters = mapFd(object, "counters");
   const flowTotal = mapFd(object, "flow_total");
   const vifs = openMap(mapFd(object, "vifs"), ifindex, plain(vifLayout));
+  const vifAddresses = openMap(mapFd(object, "vif_addresses"), plain(vifAddressLayout), ifindex);
+  // What vif_addresses holds, by vif: the map itself can only be searched by whole keys.
+  const addressesOf = new Map<number, string[]>();
+  for (const [{ vif, address }] of vifAddresses.entries())
+    addressesOf.set(vif, [...(addressesOf.get(vif) ?? []), address]);
+  const metadataAddresses = openMap(
+    mapFd(object, "metadata_addresses"),
+    single(ipAddressLayout, "words"),
+    ifindex,
+  );
+  const fragments = mapFd(object, "fragments");
+  const eventsLost = mapFd(object, "events_lost");
   const first = u32Layout.encode({ value: 0 });
   const shardFds = openShards(object);
   const shards = shardFds.map((fd) => openMap(fd, plain(flowKeyLayout), plain(flowLayout)));
@@ -163,14 +201,24 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
     return settingsLayout.read(bytes);
   };
 
+  const serviceAddresses = openMap(
+    mapFd(object, "service_addresses"),
+    single(ipAddressLayout, "words"),
+    plain(serviceAddressLayout),
+  );
+
   const datapath: Datapath = {
     how,
     adopted,
-    serviceAddresses: openMap(
-      mapFd(object, "service_addresses"),
-      single(ipAddressLayout, "words"),
-      plain(serviceAddressLayout),
-    ),
+    serviceAddresses: {
+      ...serviceAddresses,
+      set: (address, value) => {
+        // Until now the datapath may have looked at link-local destinations alone. Never taken back: it only saves time.
+        if (!isInPrefix(address, LINK_LOCAL_PREFIX))
+          updateElement(settings, first, settingsLayout.encode({ ...storedSettings(), otherAddresses: 1 }));
+        serviceAddresses.set(address, value);
+      },
+    },
     services: openMap(mapFd(object, "services"), plain(serviceKeyLayout), plain(serviceLayout)),
     backends: openMap(mapFd(object, "backends"), plain(backendKeyLayout), {
       layout: backendLayout,
@@ -178,27 +226,56 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
       fromStruct: ({ kind, address, port, source, ifindex }): BackendEntry =>
         kind === "fabric" ? { kind, address, port, source, ifindex } : { kind, address, port },
     }),
-    vifs,
     flows: () => shards.flatMap((shard) => shard.entries()),
     settings: () => {
-      const { hashSeed, ...value } = storedSettings();
-      return hashSeed === 0 ? undefined : value;
+      const { hashSeed, otherAddresses: _, flowEvents, ...value } = storedSettings();
+      return hashSeed === 0 ? undefined : { ...value, flowEvents: flowEvents !== 0 };
     },
-    setSettings: (value) => {
-      // The seed says in which shard a flow is found: it is drawn once for all.
-      const hashSeed = storedSettings().hashSeed || randomInt(1, 2 ** 32);
-      updateElement(settings, first, settingsLayout.encode({ ...value, hashSeed }));
+    setSettings: ({ flowEvents, ...value }) => {
+      const { hashSeed, otherAddresses } = storedSettings();
+      updateElement(
+        settings,
+        first,
+        settingsLayout.encode({
+          ...value,
+          flowEvents: Number(flowEvents),
+          otherAddresses,
+          // The seed says in which shard a flow is found: it is drawn once for all.
+          hashSeed: hashSeed || randomInt(1, 2 ** 32),
+        }),
+      );
     },
+    vifs: () =>
+      new Map(
+        vifs.entries().map(([index, entry]) => [index, decodeVif(entry, addressesOf.get(index) ?? [])]),
+      ),
     setVif: (index, vif) => {
       // State and counters first: the datapath refuses flows of a vif that has none to count on.
-      if (vifStates.get(index) === undefined) vifStates.set(index, { flows: 0 });
+      if (vifStates.get(index) === undefined)
+        vifStates.set(index, { rejectTat: 0n, eventTat: 0n, guest: "", guestMac: ZERO_MAC, flows: 0 });
       const key = u32Layout.encode({ value: index });
       if (readPerCpu(vifCounters, key, vifCountersSize) === undefined)
         updateElement(vifCounters, key, new Uint8Array(vifCountersSize * possibleCpus()));
-      vifs.set(index, vif);
+      const stale = (addressesOf.get(index) ?? []).filter((address) => !vif.addresses.includes(address));
+      for (const address of vif.addresses) vifAddresses.set({ address, vif: index }, 1);
+      addressesOf.set(index, vif.addresses);
+      const before = vifs.get(index);
+      metadataAddresses.set(vif.metadataAddress, index);
+      // Last: an agent that was killed before finds the vif wanting and does it all again.
+      vifs.set(index, encodeVif(vif));
+      if (before !== undefined && before.metadataAddress !== vif.metadataAddress)
+        metadataAddresses.delete(before.metadataAddress);
+      for (const address of stale) vifAddresses.delete({ address, vif: index });
     },
     removeVif: (index) => {
+      const before = vifs.get(index);
+      if (before !== undefined && metadataAddresses.get(before.metadataAddress) === index)
+        metadataAddresses.delete(before.metadataAddress);
       vifs.delete(index);
+      for (const address of addressesOf.get(index) ?? []) vifAddresses.delete({ address, vif: index });
+      addressesOf.delete(index);
+      for (let slot = 0; slot < FRAGMENT_SLOTS_VIF; slot++)
+        deleteElement(fragments, fragmentKeyLayout.encode({ vif: index, slot, side: "vif" }));
       datapath.endFlows({ vif: index });
       vifStates.delete(index);
       deleteElement(vifCounters, u32Layout.encode({ value: index }));
@@ -219,6 +296,16 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
         [reason * counterLayout.size, (reason + 1) * counterLayout.size] as const;
       return mapReasons((reason) => sumCounters(ofCpus.map((bytes) => bytes.subarray(...at(reason)))));
     },
+    onEvent: (listener) => {
+      const ring = readRing(mapFd(object, "events"), (record) => listener(eventLayout.read(record)));
+      const stop = onReadable(ring.fd, () => ring.consume());
+      return () => {
+        stop();
+        ring.close();
+      };
+    },
+    eventsLost: () =>
+      readPerCpu(eventsLost, first, 8)!.reduce((sum, bytes) => sum + u64.read(viewOf(bytes), 0), 0n),
     flowCount: (index) => {
       if (index !== undefined) return vifStates.get(index)?.flows ?? 0;
       const bytes = new Uint8Array(u32Layout.size);
@@ -232,6 +319,37 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
     },
   };
   return datapath;
+}
+
+function encodeVif(vif: Vif): StructValueOf<typeof vifLayout> {
+  const { antiSpoof, hasAddresses, rejectUnknownPort, arpBroadcast } = VIF_FLAGS;
+  return {
+    metadataAddress: vif.metadataAddress,
+    gateway: vif.gateway ?? "",
+    guest: vif.addresses[0] ?? "",
+    guestMac: vif.mac ?? ZERO_MAC,
+    flags:
+      (vif.antiSpoof ? antiSpoof : 0) |
+      (vif.addresses.length > 0 ? hasAddresses : 0) |
+      (vif.unknownPort === "reject" ? rejectUnknownPort : 0) |
+      (vif.arpReply === "broadcast" ? arpBroadcast : 0),
+  };
+}
+
+/** `listed`: what `vif_addresses` has, in no order. */
+function decodeVif(entry: StructValueOf<typeof vifLayout>, listed: string[]): Vif {
+  const has = (flag: number) => (entry.flags & flag) !== 0;
+  return {
+    metadataAddress: entry.metadataAddress,
+    addresses: [entry.guest, ...listed.filter((address) => address !== entry.guest)].filter(
+      (text) => text !== "",
+    ),
+    mac: entry.guestMac === ZERO_MAC ? undefined : entry.guestMac,
+    gateway: entry.gateway === "" ? undefined : entry.gateway,
+    antiSpoof: has(VIF_FLAGS.antiSpoof),
+    unknownPort: has(VIF_FLAGS.rejectUnknownPort) ? "reject" : "drop",
+    arpReply: has(VIF_FLAGS.arpBroadcast) ? "broadcast" : "unicast",
+  };
 }
 
 function mapReasons(counter: (reason: number) => { frames: bigint; bytes: bigint }): Counters {

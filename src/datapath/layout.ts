@@ -8,12 +8,16 @@ import type { Reason } from "./types.ts";
 export const REASONS: Record<Reason, number> = {
   "arp-reply": 1,
   "arp-probe-reply": 2,
+  "arp-conflict": 3,
+  "arp-gateway": 4,
   "arp-other": 5,
   forwarded: 7,
   "echo-reply": 8,
   "unknown-port": 9,
   "no-backend": 10,
   fragment: 11,
+  "icmp-error": 12,
+  spoofed: 13,
   limit: 14,
   malformed: 15,
   vlan: 16,
@@ -28,7 +32,10 @@ export const REASON_COUNT = 32;
 /** `FLOW_SHARDS`. */
 export const FLOW_SHARDS = 32;
 
-const protocol = named(u8, { tcp: 6, udp: 17 });
+const serviceProtocol = named(u8, { tcp: 6, udp: 17 });
+const protocol = named(u8, { icmp: 1, tcp: 6, udp: 17 });
+const whenNoBackend = named(u8, { reject: 1, drop: 2, pass: 3 });
+const flowEnd = named(u8, { guest: 1, backend: 2 });
 const backendKind = named(u8, { "host-local": 1, fabric: 2 });
 const flowState = named(u8, { opening: 1, established: 2, closing: 3 });
 
@@ -39,6 +46,7 @@ export const u32Layout = struct("__u32", { value: u32 });
 export const ipAddressLayout = struct("ip_address", { words: ipAddress });
 
 export const settingsLayout = struct("settings", {
+  host_service_address: ipAddress,
   host_device: u32,
   host_mac: mac,
   gateway_mac: mac,
@@ -51,6 +59,9 @@ export const settingsLayout = struct("settings", {
   timeout_tcp_closing: u32,
   timeout_udp: u32,
   timeout_udp_answered: u32,
+  timeout_icmp: u32,
+  flow_events: u32,
+  other_addresses: u32,
   hash_seed: u32,
 });
 
@@ -59,7 +70,7 @@ export const serviceAddressLayout = struct("service_address", { services: u32 })
 export const serviceKeyLayout = struct("service_key", {
   address: ipAddress,
   port: be16,
-  protocol,
+  protocol: serviceProtocol,
   pad: padding(1),
 });
 
@@ -67,7 +78,7 @@ export const serviceLayout = struct("service", {
   id: u32,
   backends: u16,
   response_hop_limit: u8,
-  pad: padding(1),
+  when_no_backend: whenNoBackend,
 });
 
 export const backendKeyLayout = struct("backend_key", { service: u32, slot: u32 });
@@ -81,9 +92,62 @@ export const backendLayout = struct("backend", {
   pad: padding(1),
 });
 
-export const vifLayout = struct("vif", { metadata_address: ipAddress });
+/** Flags of `struct vif`. */
+export const VIF_FLAGS = { antiSpoof: 1, hasAddresses: 2, rejectUnknownPort: 4, arpBroadcast: 8 };
 
-export const vifStateLayout = struct("vif_state", { flows: u32 });
+export const vifLayout = struct("vif", {
+  metadata_address: ipAddress,
+  gateway: ipAddress,
+  guest: ipAddress,
+  guest_mac: mac,
+  flags: u8,
+  pad: padding(1),
+});
+
+export const vifAddressLayout = struct("vif_address", { address: ipAddress, vif: u32 });
+
+export const vifStateLayout = struct("vif_state", {
+  reject_tat: u64,
+  event_tat: u64,
+  guest: ipAddress,
+  guest_mac: mac,
+  pad: padding(2),
+  flows: u32,
+  pad2: padding(4, 4),
+});
+
+export const defenceKeyLayout = struct("defence_key", { address: ipAddress, vif: u32 });
+
+/** `enum side`. */
+export const SIDES = { vif: 1, host: 2, fabric: 3 };
+
+/** `FRAGMENT_SLOTS_VIF`. */
+export const FRAGMENT_SLOTS_VIF = 16;
+
+export const fragmentKeyLayout = struct("fragment_key", {
+  vif: u32,
+  slot: u16,
+  side: named(u8, SIDES),
+  pad: padding(1),
+});
+
+export const fragmentLayout = struct("fragment", {
+  source: ipAddress,
+  destination: ipAddress,
+  new_source: ipAddress,
+  new_destination: ipAddress,
+  seen: u64,
+  ifindex: u32,
+  vif: u32,
+  reason: u16,
+  identification: be16,
+  protocol: u8,
+  ttl: u8,
+  new_destination_mac: mac,
+  new_source_mac: mac,
+  neighbour: u8,
+  pad: padding(5),
+});
 
 export const counterLayout = struct("counter", { frames: u64, bytes: u64 });
 
@@ -126,7 +190,28 @@ export const flowLayout = struct("flow", {
   state: flowState,
   fins: u8,
   response_hop_limit: u8,
-  pad: padding(4, 4),
+  opener: flowEnd,
+  answered: u8,
+  pad: padding(2),
+});
+
+export const eventLayout = struct("event", {
+  time: u64,
+  frames_out: u64,
+  bytes_out: u64,
+  frames_in: u64,
+  bytes_in: u64,
+  guest: ipAddress,
+  service: ipAddress,
+  backend: ipAddress,
+  vif: u32,
+  guest_port: be16,
+  service_port: be16,
+  backend_port: be16,
+  mac,
+  kind: named(u8, { conflict: 1, spoofed: 2, limit: 3, "flow-opened": 4, "flow-closed": 5 }),
+  protocol: u8,
+  pad: padding(6),
 });
 
 /** The structs that the layout test holds against BTF. */
@@ -139,7 +224,12 @@ export const SHARED_STRUCTS = [
   backendKeyLayout,
   backendLayout,
   vifLayout,
+  vifAddressLayout,
   vifStateLayout,
+  defenceKeyLayout,
+  fragmentKeyLayout,
+  fragmentLayout,
+  eventLayout,
   counterLayout,
   flowKeyLayout,
   reverseKeyLayout,

@@ -13,12 +13,13 @@ import { DatapathError } from "./errors.ts";
 const BPF_TCX_INGRESS = 46;
 const BPF_MAP_TYPE_HASH = 1;
 const BPF_F_NO_PREALLOC = 1;
+/** Of the verifier's log, what is wrong and the figures at the end: not the steps before it, which fill any buffer (BPF_LOG_STATS). */
+const LOG_STATS = 4;
 /** `bpf_tc_attach_point`. */
 const BPF_TC_INGRESS = 1;
 const BPF_TC_EGRESS = 2;
 const BPF_TC_F_REPLACE = 1;
-/** Where our clsact filters sit. The handle is "ol", so that `tc filter show` tells whose they are. */
-const FILTER_HANDLE = 0x6f6c;
+/** Where our clsact filters sit. */
 const FILTER_PRIORITY = 1;
 
 const ENOENT = 2;
@@ -77,6 +78,8 @@ const MapCreateOpts = koffi.struct("bpf_map_create_opts", {
   map_ifindex: "uint32_t",
 });
 
+const SampleCallback = koffi.proto("int ring_buffer_sample_fn(void *context, void *data, size_t size)");
+
 type Lib = ReturnType<typeof bind>;
 let loaded: Lib | undefined;
 
@@ -104,6 +107,7 @@ function bind() {
     nextProgram: library.func("void *bpf_object__next_program(void *object, void *program)"),
     programFd: library.func("int bpf_program__fd(void *program)"),
     setLogBuffer: library.func("int bpf_program__set_log_buf(void *program, void *buffer, size_t size)"),
+    setLogLevel: library.func("int bpf_program__set_log_level(void *program, uint32_t level)"),
     nextMap: library.func("void *bpf_object__next_map(void *object, void *map)"),
     findMap: library.func("void *bpf_object__find_map_by_name(void *object, const char *name)"),
     mapName: library.func("const char *bpf_map__name(void *map)"),
@@ -131,6 +135,12 @@ function bind() {
     tcAttach: library.func("int bpf_tc_attach(_Inout_ bpf_tc_hook *hook, _Inout_ bpf_tc_opts *opts)"),
     tcDetach: library.func("int bpf_tc_detach(_Inout_ bpf_tc_hook *hook, _Inout_ bpf_tc_opts *opts)"),
     testRun: library.func("int bpf_prog_test_run_opts(int program, _Inout_ bpf_test_run_opts *opts)"),
+    ringNew: library.func(
+      "void *ring_buffer__new(int fd, ring_buffer_sample_fn *sample, void *context, void *opts)",
+    ),
+    ringFd: library.func("int ring_buffer__epoll_fd(void *ring)"),
+    ringConsume: library.func("int ring_buffer__consume(void *ring)"),
+    ringFree: library.func("void ring_buffer__free(void *ring)"),
     btfParse: library.func("void *btf__parse(const char *path, void *ext)"),
     btfRaw: library.func("void *btf__raw_data(void *btf, _Out_ uint32_t *size)"),
     btfFree: library.func("void btf__free(void *btf)"),
@@ -178,21 +188,30 @@ export function closeObject(object: BpfObject): void {
   lib().close(object);
 }
 
-/** Loads maps and programs. The error carries the end of the verifier's log where the verifier said no. */
+/** Loads maps and programs. The error carries the verifier's reason where the verifier said no. */
 export function loadObject(object: BpfObject): void {
   const logs: Buffer[] = [];
   for (let program = lib().nextProgram(object, null); program; program = lib().nextProgram(object, program)) {
     const log = Buffer.alloc(64 * 1024);
     logs.push(log);
     check(lib().setLogBuffer(program, log, log.length), "set the verifier's log");
+    check(lib().setLogLevel(program, LOG_STATS), "set the verifier's log");
   }
   const result = lib().load(object) as number;
   if (result >= 0) return;
   const said = logs
-    .map((log) => log.toString("latin1", 0, log.indexOf(0)).trim())
-    .filter((text) => text !== "")
-    .map((text) => text.split("\n").slice(-3).join("; "));
+    .map((log) => verifierReason(log.toString("latin1", 0, log.indexOf(0))))
+    .filter((text) => text !== "");
   throw new DatapathError(`load the datapath: ${[errnoText(-result), ...said].join(": ")}`, -result);
+}
+
+/** What a log of the verifier says is wrong; empty where nothing is, and only the figures are there. */
+function verifierReason(log: string): string {
+  const figures = /^(verification time|stack depth|processed) /;
+  return log
+    .split("\n")
+    .filter((line) => line !== "" && !figures.test(line))
+    .join("; ");
 }
 
 /** Name, and capacity when it is to differ from the object's, of each map; pins are made, or reused, under `pinDir`. */
@@ -328,9 +347,17 @@ export function linkIfindex(fd: number): number {
   return info(fd)[4]!;
 }
 
-/** The first 64 bytes of the kernel's `struct bpf_*_info`, as its 32-bit words. */
+/**
+ * How many instructions the verifier went through to accept a program, all paths together; it takes 1,000,000 at most. Undefined
+ * before Linux 5.16, which does not say (struct bpf_prog_info, verified_insns at byte 216).
+ */
+export function verifiedInstructions(program: number): number | undefined {
+  return info(program)[54] || undefined;
+}
+
+/** The first 256 bytes of the kernel's `struct bpf_*_info`, as its 32-bit words. */
 function info(fd: number): Uint32Array {
-  const words = new Uint32Array(16);
+  const words = new Uint32Array(64);
   check(lib().info(fd, words, [words.byteLength]), "ask the kernel about an eBPF object");
   return words;
 }
@@ -370,15 +397,15 @@ export function destroyQdisc(ifindex: number): void {
   check(lib().hookDestroy(hook), `remove the clsact qdisc of interface ${ifindex}`, ENOENT, ENODEV, EINVAL);
 }
 
-/** Puts our filter on the ingress side of the clsact qdisc, or swaps its program. */
-export function attachFilter(program: number, ifindex: number): void {
-  const opts = { ...tcOpts(), prog_fd: program, flags: BPF_TC_F_REPLACE };
+/** Puts a filter with this handle on the ingress side of the clsact qdisc, or swaps its program. */
+export function attachFilter(program: number, ifindex: number, handle: number): void {
+  const opts = { ...tcOpts(handle), prog_fd: program, flags: BPF_TC_F_REPLACE };
   check(lib().tcAttach(tcHook(ifindex, BPF_TC_INGRESS), opts), `attach a filter to interface ${ifindex}`);
 }
 
-/** Takes our filter away. A filter, qdisc or interface that is gone is no error. */
-export function detachFilter(ifindex: number): void {
-  const result = lib().tcDetach(tcHook(ifindex, BPF_TC_INGRESS), tcOpts());
+/** Takes the filter with this handle away. A filter, qdisc or interface that is gone is no error. */
+export function detachFilter(ifindex: number, handle: number): void {
+  const result = lib().tcDetach(tcHook(ifindex, BPF_TC_INGRESS), tcOpts(handle));
   check(result, `detach the filter from interface ${ifindex}`, ENOENT, ENODEV, EINVAL);
 }
 
@@ -386,13 +413,13 @@ function tcHook(ifindex: number, attachPoint: number) {
   return { sz: koffi.sizeof(TcHook), ifindex, attach_point: attachPoint, parent: 0 };
 }
 
-function tcOpts() {
+function tcOpts(handle: number) {
   return {
     sz: koffi.sizeof(TcOpts),
     prog_fd: 0,
     flags: 0,
     prog_id: 0,
-    handle: FILTER_HANDLE,
+    handle,
     priority: FILTER_PRIORITY,
   };
 }
@@ -437,6 +464,32 @@ export function testRun(
   };
   check(lib().testRun(program, opts), "run a program on a frame");
   return { verdict: opts.retval | 0, frame: out.subarray(0, opts.data_size_out) };
+}
+
+/** A ring buffer being read. */
+export interface RingReader {
+  /** Becomes readable when there is something; belongs to the reader. */
+  fd: number;
+  /** Hands over all that is there; returns how many. */
+  consume(): number;
+  close(): void;
+}
+
+/** Reads the ring buffer map `fd`; `sample` gets a copy of each record. */
+export function readRing(fd: number, sample: (record: Uint8Array) => void): RingReader {
+  const callback = koffi.register((_: unknown, data: unknown, size: number | bigint) => {
+    sample(Uint8Array.from(koffi.decode(data, koffi.array("uint8_t", Number(size), "Typed")) as Uint8Array));
+    return 0;
+  }, koffi.pointer(SampleCallback));
+  const ring = checkPointer(lib().ringNew(fd, callback, null, null), "read the ring buffer of events");
+  return {
+    fd: check(lib().ringFd(ring), "wait for events"),
+    consume: () => check(lib().ringConsume(ring), "read the ring buffer of events"),
+    close: () => {
+      lib().ringFree(ring);
+      koffi.unregister(callback);
+    },
+  };
 }
 
 /** The raw BTF of a compiled object, copied. */

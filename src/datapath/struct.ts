@@ -142,6 +142,9 @@ export interface Struct<V> {
   encode(value: V): Uint8Array;
 }
 
+/** The value that a struct's codec reads and writes. */
+export type StructValueOf<S> = S extends Struct<infer V> ? V : never;
+
 /** Declares a struct; `fields` in the order of the C declaration. */
 export function struct<const F extends Fields>(name: string, fields: F): Struct<StructValue<F>> {
   const offsets: Record<string, number> = {};

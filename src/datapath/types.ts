@@ -13,6 +13,9 @@ export type AttachKind = "tcx" | "clsact";
 /** Transport protocols that a service can have. */
 export type Protocol = "tcp" | "udp";
 
+/** What a service without a backend does with what comes for it (row I4). */
+export type WhenNoBackend = "reject" | "drop" | "pass";
+
 /** `struct settings`. */
 export interface Settings {
   /** ifindex of onlink0. */
@@ -33,6 +36,11 @@ export interface Settings {
   timeoutTcpClosing: number;
   timeoutUdp: number;
   timeoutUdpAnswered: number;
+  timeoutIcmp: number;
+  /** What the guest sees as the source of a flow that the host opens; empty: the host opens none. */
+  hostServiceAddress: string;
+  /** Whether the datapath reports flows opened and closed. */
+  flowEvents: boolean;
 }
 
 /** `struct service_address`. */
@@ -56,6 +64,7 @@ export interface ServiceEntry {
   backends: number;
   /** TTL of what the guest gets back, 1-64. */
   responseHopLimit: number;
+  whenNoBackend: WhenNoBackend;
 }
 
 /** `struct backend_key`. */
@@ -77,21 +86,37 @@ export type BackendEntry =
       ifindex: number;
     };
 
-/** `struct vif`. */
+/** A vif: `struct vif`, and what `vif_addresses` and `metadata_addresses` hold of it. */
 export interface Vif {
   metadataAddress: string;
+  /** The guest's own addresses; empty: not known. The first is whom the host reaches by the metadata address. */
+  addresses: string[];
+  /** The guest's MAC, where it is known. */
+  mac?: string | undefined;
+  /** The gateway that row A4 answers for. */
+  gateway?: string | undefined;
+  /** Row I7. */
+  antiSpoof: boolean;
+  /** Row I4. */
+  unknownPort: "reject" | "drop";
+  /** Rows A1 and A2. */
+  arpReply: "unicast" | "broadcast";
 }
 
 /** Names of `enum reason`, in lower case with hyphens and without the prefix. */
 export type Reason =
   | "arp-reply"
   | "arp-probe-reply"
+  | "arp-conflict"
+  | "arp-gateway"
   | "arp-other"
   | "forwarded"
   | "echo-reply"
   | "unknown-port"
   | "no-backend"
   | "fragment"
+  | "icmp-error"
+  | "spoofed"
   | "limit"
   | "malformed"
   | "vlan"
@@ -116,7 +141,8 @@ export interface FlowKey {
   guestPort: number;
   service: string;
   servicePort: number;
-  protocol: Protocol;
+  /** ICMP: the host's pings by metadata address; the identifier is the service port. */
+  protocol: Protocol | "icmp";
 }
 
 /** `struct flow`. */
@@ -142,7 +168,33 @@ export interface Flow {
   /** The MAC that the guest addressed; replies come from it. */
   serviceMac: string;
   state: "opening" | "established" | "closing";
+  /** Who has sent FIN: 1 the guest, 2 the backend, or both. */
+  fins: number;
+  /** Who sent the first frame; "backend": the host, by metadata address. */
+  opener: "guest" | "backend";
   responseHopLimit: number;
+}
+
+/** Something that the datapath reports: `struct event`. Fields that a kind has no use for are zero or empty. */
+export interface DatapathEvent {
+  kind: "conflict" | "spoofed" | "limit" | "flow-opened" | "flow-closed";
+  /** CLOCK_MONOTONIC, ns. */
+  time: bigint;
+  /** ifindex. */
+  vif: number;
+  guest: string;
+  guestPort: number;
+  service: string;
+  servicePort: number;
+  backend: string;
+  backendPort: number;
+  mac: string;
+  /** IP protocol number. */
+  protocol: number;
+  framesOut: bigint;
+  bytesOut: bigint;
+  framesIn: bigint;
+  bytesIn: bigint;
 }
 
 /** A kernel map with typed keys and values. Every call is a system call; errors throw `DatapathError`. */
@@ -179,14 +231,14 @@ export interface Datapath {
   readonly serviceAddresses: DatapathMap<string, ServiceAddress>;
   readonly services: DatapathMap<ServiceKey, ServiceEntry>;
   readonly backends: DatapathMap<BackendKey, BackendEntry>;
-  /** Reading only; `setVif` and `removeVif` write it together with the vif's state and counters. */
-  readonly vifs: Pick<DatapathMap<number, Vif>, "get" | "entries">;
+  /** The vifs by ifindex. */
+  vifs(): Map<number, Vif>;
   /** A snapshot of the flows, as good as the kernel gives one. */
   flows(): Array<[FlowKey, Flow]>;
   /** Undefined before the first `setSettings` of a new datapath. */
   settings(): Settings | undefined;
   setSettings(settings: Settings): void;
-  /** Adds or changes a vif; state and counters of one that is there stay. */
+  /** Adds or changes a vif; state, counters and flows of one that is there stay. */
   setVif(ifindex: number, vif: Vif): void;
   /** Forgets a vif, its state, its counters and its flows. */
   removeVif(ifindex: number): void;
@@ -201,6 +253,12 @@ export interface Datapath {
   counters(): Counters;
   /** Counters of one vif; undefined when it is not known. */
   vifCounters(ifindex: number): Counters | undefined;
+  /**
+   * Calls back for every event, in order, until the returned function is called. One listener at a time. Events that come faster than
+   * they are read are lost and counted by `eventsLost`.
+   */
+  onEvent(listener: (event: DatapathEvent) => void): () => void;
+  eventsLost(): bigint;
   /** How many flows there are now: on the system, or on one vif. */
   flowCount(ifindex?: number): number;
   /**

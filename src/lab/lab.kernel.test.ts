@@ -148,6 +148,19 @@ describe("fabric and servers", () => {
   });
 });
 
+test("a lab changes no file of the real host, and has places of its own to write to", async () => {
+  await using lab = await openLab();
+  const guest = await lab.addGuest({ ...web, behaviour: "routed" });
+  for (const where of [lab.host, guest]) {
+    const { code, stderr } = await where.run(["touch", "/etc/written-by-a-lab"]);
+    expect(code).toBe(1);
+    expect(stderr).toContain("Read-only file system");
+    await output(where, "touch", "/run/written", "/var/lib/written");
+  }
+  for (const path of ["/etc/written-by-a-lab", "/run/written", "/var/lib/written"])
+    expect(existsSync(path), path).toBe(false);
+});
+
 describe("processes", () => {
   test("a started one is awaited by what it writes, and stopped by a signal", async () => {
     await using lab = await openLab();

@@ -71,11 +71,14 @@ export interface Lab extends AsyncDisposable {
 }
 
 /**
- * Mounts what a host has of its own, says so, and waits for the end of its input. SIGCHLD is ignored so that the
- * kernel reaps orphans, which fall to process 1.
+ * Mounts what a host has of its own, says so, and waits for the end of its input. The files of the real host can only be read,
+ * but for /tmp: a DHCP client in a guest, for one, would write /etc/resolv.conf. SIGCHLD is ignored so that the kernel reaps orphans, which
+ * fall to process 1.
  */
 const HOLDER = `
 set -e
+mount --bind /tmp /tmp
+mount -o remount,bind,ro /
 mount -t sysfs sysfs /sys
 mount -t tmpfs -o mode=755 lab /run
 mount -t tmpfs -o mode=755 lab /var/lib

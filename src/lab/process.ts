@@ -17,7 +17,7 @@ export interface CommandOptions {
 
 /** What `run` may be given besides. */
 export interface RunOptions extends CommandOptions {
-  /** Milliseconds after which the command is killed and `run` throws; 30 s unless given. */
+  /** Milliseconds after which the command is killed and `run` throws; 60 s unless given. */
   timeout?: number;
 }
 
@@ -44,7 +44,7 @@ export interface LabProcess {
   stderr(): string;
   /**
    * The first line, of those already written and those to come, on standard output or standard error, that matches.
-   * Throws when the process ends without one, or `timeout` milliseconds (10 s unless given) pass.
+   * Throws when the process ends without one, or `timeout` milliseconds (60 s unless given) pass.
    */
   waitForLine(pattern: RegExp, timeout?: number): Promise<string>;
   /** Sends a signal; to a process that has ended it does nothing. */
@@ -152,7 +152,7 @@ export async function startProcess(
     stdout: () => output.stdout,
     stderr: () => output.stderr,
     kill,
-    async waitForLine(pattern, timeout = 10_000) {
+    async waitForLine(pattern, timeout = 60_000) {
       const written = lines.find((line) => pattern.test(line));
       if (written !== undefined) return written;
       let listener = (_line: string) => {};
@@ -183,7 +183,7 @@ export async function startProcess(
 export async function runProcess(
   enter: readonly string[],
   argv: readonly string[],
-  { timeout = 30_000, ...options }: RunOptions = {},
+  { timeout = 60_000, ...options }: RunOptions = {},
 ): Promise<RunResult> {
   const child = await startProcess(enter, argv, options);
   const status = await withTimeout(child.ended, timeout, () => {

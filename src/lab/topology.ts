@@ -4,6 +4,8 @@
  * A command is one line of `ip -batch`, without the leading `ip`.
  */
 
+import { GATEWAY_MAC } from "../packet/address.ts";
+
 /**
  * How a guest hangs on the host: a veth pair, a veth pair whose host end is a port of a bridge, or a tap as VMs have
  * it.
@@ -57,9 +59,6 @@ export interface BridgeSpec {
   /** Gateway address with prefix length. */
   address: string;
 }
-
-/** The MAC that answers for every service address (DESIGN section 2), and for a vRouter's gateways. */
-export const GATEWAY_MAC = "00:00:5e:00:01:00";
 
 /** Longest interface name: IFNAMSIZ less the final zero. */
 const MAX_INTERFACE_NAME = 15;

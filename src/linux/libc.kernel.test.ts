@@ -1,10 +1,10 @@
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { closeSync, mkdtempSync, openSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { isBpffs, lockFile, mountBpffs, SystemError, unmount } from "./libc.ts";
+import { isBpffs, isFileAt, lockFile, mountBpffs, SystemError, unmount } from "./libc.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -39,6 +39,22 @@ describe("lockFile", () => {
     expect(lock).toBeDefined();
     expect(() => execFileSync("flock", ["-n", path, "true"])).toThrow();
     lock!.release();
+  });
+
+  it("knows a file that was removed since it was opened", () => {
+    const path = join(folder, "lock");
+    const first = lockFile(path)!;
+    const opened = openSync(path, "r");
+    expect(isFileAt(opened, path)).toBe(true);
+    rmSync(path);
+    expect(isFileAt(opened, path)).toBe(false);
+    // What holds the removed file holds nobody off.
+    const second = lockFile(path)!;
+    expect(isFileAt(opened, path)).toBe(false);
+    expect(lockFile(path)).toBeUndefined();
+    closeSync(opened);
+    first.release();
+    second.release();
   });
 
   it("says what cannot be opened", () => {

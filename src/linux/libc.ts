@@ -2,7 +2,7 @@
  * The system calls that onlink needs and Node.js lacks, as plain libc functions. Errors throw `SystemError`.
  * The only file of this folder that imports koffi.
  */
-import { closeSync, openSync, statfsSync } from "node:fs";
+import { closeSync, fstatSync, openSync, statfsSync, statSync } from "node:fs";
 import { constants } from "node:os";
 import { getSystemErrorName } from "node:util";
 import koffi from "koffi";
@@ -65,7 +65,23 @@ const LOCK_NB = 4;
  * The kernel releases it when the process ends, however it ends. Undefined when somebody else holds it.
  */
 export function lockFile(path: string): { release(): void } | undefined {
-  let fd: number | undefined = openSync(path, "a", 0o600);
+  for (;;) {
+    const lock = lockFileOnce(path);
+    if (lock === undefined || isFileAt(lock.fd, path)) return lock;
+    // Its holder has removed the file between our opening and locking it: the lock is that of a file which nobody else can find.
+    lock.release();
+  }
+}
+
+/** Whether an open file is the one that is found at a path now. */
+export function isFileAt(fd: number, path: string): boolean {
+  const open = fstatSync(fd);
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found !== undefined && found.dev === open.dev && found.ino === open.ino;
+}
+
+function lockFileOnce(path: string): { fd: number; release(): void } | undefined {
+  const fd = openSync(path, "a", 0o600);
   if (c.flock(fd, LOCK_EX | LOCK_NB) < 0) {
     const errno = koffi.errno();
     closeSync(fd);
@@ -74,12 +90,12 @@ export function lockFile(path: string): { release(): void } | undefined {
     }
     throw new SystemError("flock", errno, `cannot lock ${path}`);
   }
+  let held = true;
   return {
+    fd,
     release() {
-      if (fd !== undefined) {
-        closeSync(fd);
-        fd = undefined;
-      }
+      if (held) closeSync(fd);
+      held = false;
     },
   };
 }
@@ -110,9 +126,11 @@ export function isBpffs(path: string): boolean {
   }
 }
 
-/** Unmounts what is mounted on a path. */
-export function unmount(path: string): void {
-  checked(c.umount2(path, 0), "umount2", `cannot unmount ${path}`);
+const MNT_DETACH = 2;
+
+/** Unmounts what is mounted on a path. `detach`: takes it off the path now, and ends it with its last open file. */
+export function unmount(path: string, { detach = false } = {}): void {
+  checked(c.umount2(path, detach ? MNT_DETACH : 0), "umount2", `cannot unmount ${path}`);
 }
 
 const SOCK_RAW = 3;

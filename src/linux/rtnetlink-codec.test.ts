@@ -44,6 +44,7 @@ describe("links", () => {
       type: "veth",
       hardware: 1,
       master: 3,
+      alias: undefined,
       peer: 8,
     });
   });

@@ -43,6 +43,7 @@ const IFLA = {
   LINK: 5,
   MASTER: 10,
   LINKINFO: 18,
+  IFALIAS: 20,
   EXT_MASK: 29,
   LINK_NETNSID: 37,
 } as const;
@@ -84,6 +85,8 @@ export interface Link {
   hardware: number;
   /** ifindex of the bridge, bond or other device that this one is a port of. */
   master: number | undefined;
+  /** IFLA_IFALIAS: what somebody has noted on the interface. */
+  alias: string | undefined;
   /** IFLA_LINK: the other end of a veth, or the device below a VLAN; undefined when it lies in another namespace. */
   peer: number | undefined;
 }
@@ -138,6 +141,11 @@ export function encodeLinkUp(ifindex: number): Buffer {
   return linkHeader({ ifindex, set: IFF_UP });
 }
 
+/** Body of a RTM_NEWLINK that sets IFLA_IFALIAS; the kernel takes it of an interface that is there alone, and up to 255 bytes. */
+export function encodeLinkAlias(ifindex: number, alias: string): Buffer {
+  return Buffer.concat([linkHeader({ ifindex }), attribute(IFLA.IFALIAS, Buffer.from(alias))]);
+}
+
 /** One end of a veth pair to be made. */
 export interface VethEnd {
   name: string;
@@ -190,6 +198,7 @@ export function decodeLink(payload: Buffer): Link | undefined {
   const name = attributes.get(IFLA.IFNAME);
   const hardwareAddress = attributes.get(IFLA.ADDRESS);
   const info = attributes.get(IFLA.LINKINFO);
+  const alias = attributes.get(IFLA.IFALIAS);
   const kind = info && decodeAttributes(info).get(IFLA_INFO_KIND);
   const below = number(attributes.get(IFLA.LINK));
   return {
@@ -201,6 +210,7 @@ export function decodeLink(payload: Buffer): Link | undefined {
     type: kind && text(kind),
     hardware: readU16(payload, 2),
     master: number(attributes.get(IFLA.MASTER)),
+    alias: alias && text(alias),
     peer: below === 0 || below === ifindex || attributes.has(IFLA.LINK_NETNSID) ? undefined : below,
   };
 }

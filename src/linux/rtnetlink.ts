@@ -16,6 +16,7 @@ import {
   encodeAddress,
   encodeAddressQuery,
   encodeFilterQuery,
+  encodeLinkAlias,
   encodeLinkDeletion,
   encodeLinkQuery,
   encodeLinkUp,
@@ -39,6 +40,8 @@ export interface Rtnetlink {
   /** One that is gone already is no error. */
   deleteLink(ifindex: number): void;
   setLinkUp(ifindex: number): void;
+  /** Notes a text of at most 255 bytes on an interface, for everybody to see. */
+  setLinkAlias(ifindex: number, alias: string): void;
   /** The same address present already is no error. */
   addAddress(options: {
     ifindex: number;
@@ -180,6 +183,15 @@ export function openRtnetlink(): Rtnetlink {
 
     setLinkUp(ifindex) {
       request("NEWLINK", NLM_F.ACK, encodeLinkUp(ifindex), `cannot set the network interface ${ifindex} up`);
+    },
+
+    setLinkAlias(ifindex, alias) {
+      request(
+        "NEWLINK",
+        NLM_F.ACK,
+        encodeLinkAlias(ifindex, alias),
+        `cannot set the alias of the network interface ${ifindex}`,
+      );
     },
 
     addAddress(options) {

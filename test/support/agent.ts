@@ -6,7 +6,8 @@ import type { StatusBody } from "../../src/api/status.ts";
 import type { Lab } from "../../src/lab/lab.ts";
 import type { LabProcess, RunResult } from "../../src/lab/process.ts";
 
-const ONLINK = fileURLToPath(new URL("../../bin/onlink", import.meta.url));
+/** The command. */
+export const ONLINK = fileURLToPath(new URL("../../bin/onlink", import.meta.url));
 
 /** Where `startAgent` puts the configuration, as the lab sees it: the lab's own /run. */
 export const CONFIG_FILE = "/run/onlink.yaml";

@@ -1,0 +1,52 @@
+import { readdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { runtimePaths } from "../agent/runtime-dir.ts";
+import { NoAgentError } from "../api/client.ts";
+import { CommandError, DEFAULT_RUNTIME_DIR, readConfigIfThere } from "./config.ts";
+import { EXIT } from "./exit-codes.ts";
+
+/** Options of the commands that talk to an agent. */
+export interface WhichAgent {
+  /** Find the socket in this configuration. */
+  config?: string;
+  socket?: string;
+}
+
+/**
+ * Finds the agent's socket and asks. Where no agent answers, the `CommandError` says whether a datapath is there without it. `command` is the
+ * name of the command that asks.
+ */
+export async function askAgent<T>(
+  command: string,
+  options: WhichAgent,
+  ask: (socket: string) => Promise<T>,
+): Promise<T> {
+  const { socket, runtimeDir } = whereToAsk(command, options);
+  try {
+    return await ask(socket);
+  } catch (error) {
+    if (!(error instanceof NoAgentError)) throw error;
+    const datapath = hasPins(runtimeDir)
+      ? `; the datapath in ${runtimeDir} is in place and goes on working without it (start: onlink run, remove: onlink down)`
+      : "; start one with: onlink run";
+    throw new CommandError(`${error.message}${datapath}`, EXIT.noAgent);
+  }
+}
+
+function whereToAsk(
+  command: string,
+  { config: file, socket }: WhichAgent,
+): { socket: string; runtimeDir: string } {
+  if (socket !== undefined) return { socket, runtimeDir: dirname(socket) };
+  const config = readConfigIfThere(file, `or name the agent's socket: onlink ${command} --socket PATH`);
+  if (config !== undefined) return { socket: config.api.socket, runtimeDir: config.agent.runtimeDir };
+  return { socket: `${DEFAULT_RUNTIME_DIR}/onlink.sock`, runtimeDir: DEFAULT_RUNTIME_DIR };
+}
+
+function hasPins(runtimeDir: string): boolean {
+  try {
+    return readdirSync(runtimePaths(runtimeDir).pins).length > 0;
+  } catch {
+    return false;
+  }
+}
