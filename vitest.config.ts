@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 
-// Four groups: unit needs nothing, kernel needs root and eBPF, e2e needs both and a lab of namespaces, bench measures and
-// wants the machine for itself, so `make test` leaves it out.
+// unit needs nothing, kernel needs root and eBPF, e2e needs both and a lab of namespaces; bench, fuzz and kernels measure, search and
+// boot another kernel: each has a make target of its own.
 // Each is a project of its own so that `npx vitest run --project unit` works on any machine.
 export default defineConfig({
   test: {
