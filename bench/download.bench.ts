@@ -9,7 +9,7 @@ import { startAgent } from "../test/support/agent.ts";
 import { output } from "../test/support/commands.ts";
 
 const BYTES = 1_000_000_000;
-const ROUNDS = 5;
+const ROUNDS = 21;
 /** The least share of the direct rate that is promised. */
 const LEAST_RATIO = 0.9;
 
