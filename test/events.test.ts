@@ -1,11 +1,12 @@
 /** What the datapath reports, as the operator gets it: the log, the counters and `onlink events`. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { EventBody } from "../src/api/events.ts";
-import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
+import type { Guest, Lab } from "../src/lab/lab.ts";
 import type { LabProcess } from "../src/lab/process.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
 import { CONFIG_FILE, ONLINK, onlink, startAgent, statusOf } from "./support/agent.ts";
 import { output, requestFrom } from "./support/commands.ts";
+import { openLabWithGuest } from "./support/guest.ts";
 
 const SERVICE = "169.254.169.254";
 
@@ -14,17 +15,7 @@ let guest: Guest;
 let agent: LabProcess;
 
 beforeAll(async () => {
-  lab = await openLab();
-  [guest] = (await lab.addGuests([
-    {
-      name: "red",
-      link: "veth",
-      behaviour: "on-link",
-      address: "10.0.1.3/24",
-      gateway: "10.0.1.1",
-      gatewayOnHost: false,
-    },
-  ])) as [Guest];
+  ({ lab, guest } = await openLabWithGuest());
   await startHttpServer(lab.host, { address: "127.0.0.1", port: 8080 });
   agent = await startAgent(lab, {
     services: [{ name: "web", address: SERVICE, port: 80, backends: ["127.0.0.1:8080"] }],

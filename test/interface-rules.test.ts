@@ -1,12 +1,13 @@
 /** What the configuration says of an interface, and of all of them, as the guest behind it finds out. */
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
+import type { Guest, Lab } from "../src/lab/lab.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
+import { GATEWAY_MAC } from "../src/packet/address.ts";
 import { metadataAddressIn, startAgent, statusOf } from "./support/agent.ts";
 import { arping, output, requestFrom } from "./support/commands.ts";
+import { openLabWithGuest } from "./support/guest.ts";
 
 const SERVICE = "169.254.169.254";
-const GATEWAY_MAC = "00:00:5e:00:01:00";
 /** An address of the guest that nobody was told of. */
 const OTHER = "10.9.9.9";
 
@@ -14,17 +15,7 @@ let lab: Lab;
 let guest: Guest;
 
 beforeAll(async () => {
-  lab = await openLab();
-  [guest] = (await lab.addGuests([
-    {
-      name: "red",
-      link: "veth",
-      behaviour: "on-link",
-      address: "10.0.1.3/24",
-      gateway: "10.0.1.1",
-      gatewayOnHost: false,
-    },
-  ])) as [Guest];
+  ({ lab, guest } = await openLabWithGuest());
   await output(guest, ["ip", "address", "add", `${OTHER}/32`, "dev", "eth0"]);
   await startHttpServer(lab.host, { address: "127.0.0.1", port: 8080 });
 });

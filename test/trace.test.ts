@@ -4,11 +4,12 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import type { InJson } from "../src/api/status.ts";
 import type { ReplayedPacket } from "../src/cli/replay.ts";
 import type { TraceSummary } from "../src/cli/trace.ts";
-import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
+import type { Guest, Lab } from "../src/lab/lab.ts";
 import { startDnsServer, startHttpServer } from "../src/lab/servers.ts";
 import { waitFor } from "../src/lab/wait.ts";
 import { CONFIG_FILE, onlink, startAgent, statusOf } from "./support/agent.ts";
 import { CURL, dig, output } from "./support/commands.ts";
+import { openLabWithGuest } from "./support/guest.ts";
 
 const SERVICE = "169.254.169.254";
 const MARK = "last";
@@ -18,17 +19,7 @@ let lab: Lab;
 let guest: Guest;
 
 beforeAll(async () => {
-  lab = await openLab();
-  [guest] = (await lab.addGuests([
-    {
-      name: "red",
-      link: "veth",
-      behaviour: "on-link",
-      address: "10.0.1.3/24",
-      gateway: "10.0.1.1",
-      gatewayOnHost: false,
-    },
-  ])) as [Guest];
+  ({ lab, guest } = await openLabWithGuest());
   await startHttpServer(lab.host, { address: "127.0.0.1", port: 8080 });
   await startDnsServer(lab.host, { address: "127.0.0.1", port: 5353 });
   await startAgent(lab, {
