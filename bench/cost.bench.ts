@@ -14,6 +14,7 @@ import { loadDatapath } from "../src/datapath/datapath.ts";
 import { openPrivateBpffs, SERVICE, SETTINGS, VIF } from "../src/datapath/testing.ts";
 import { arpRequest, tcpFrame, udpFrame } from "../src/packet/build.ts";
 import { TCP_FLAG } from "../src/packet/tcp.ts";
+import { median } from "./median.ts";
 
 const REPEAT = 1_000_000;
 const ROUNDS = 9;
@@ -31,10 +32,6 @@ const bpftool = (...args: string[]) => execFileSync("bpftool", args, { encoding:
 function durationOf(program: string, frame: string): number {
   const printed = bpftool("prog", "run", "pinned", program, "data_in", frame, "repeat", `${REPEAT}`);
   return Number(/duration \(average\): (\d+)ns/.exec(printed)![1]);
-}
-
-function median(values: readonly number[]): number {
-  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 }
 
 test("cost of a frame in the vif program", () => {

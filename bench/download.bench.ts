@@ -7,6 +7,7 @@ import { type Guest, openLab } from "../src/lab/lab.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
 import { startAgent } from "../test/support/agent.ts";
 import { output } from "../test/support/commands.ts";
+import { median } from "./median.ts";
 
 const BYTES = 1_000_000_000;
 const ROUNDS = 21;
@@ -32,11 +33,6 @@ async function rateOf(guest: Guest, url: string): Promise<number> {
   const [size, speed] = written.split(" ").map(Number);
   expect(size).toBe(BYTES);
   return speed! / 1e6;
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)]!;
 }
 
 test("download of 1 GB through a service", async () => {
