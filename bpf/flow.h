@@ -7,8 +7,8 @@
  * from an allocator that may say no (kmalloc_nolock): seen to refuse every flow after the first few hundred.
  *
  * A flow is two entries: `flows` (the guest's view, with the state) and `reverse` (the backend's view, leading back to it).
- * The reverse entry is made first, as its key is what must be unique: making it claims the source port. Ending goes the other
- * way round, and only who deletes the entry in `flows` goes on, so that no flow is counted off twice.
+ * First comes the entry whose key must be unique, since making it claims the port: that in `reverse` where the guest opens the flow, that
+ * in `flows` where the host does. In the end only who deletes the entry in `flows` goes on, so that no flow is counted off twice.
  */
 #ifndef ONLINK_FLOW_H
 #define ONLINK_FLOW_H
@@ -312,7 +312,6 @@ static __noinline enum reason open_flow_to_guest(struct scratch *scratch, __u32 
 	struct vif *vif = bpf_map_lookup_elem(&vifs, &key->vif);
 	struct vif_state *state = bpf_map_lookup_elem(&vif_states, &key->vif);
 	struct flow *flow = new_flow(scratch, FLOW_BACKEND);
-	__be16 own_port = key->service_port;
 	__u32 offset = bpf_get_prandom_u32();
 	void *shard;
 	int error; /* as in claim_port */
@@ -355,7 +354,6 @@ static __noinline enum reason open_flow_to_guest(struct scratch *scratch, __u32 
 		count_flow_off(key->vif);
 		return REASON_LIMIT;
 	}
-	key->service_port = own_port;
 	count_flow_off(key->vif);
 	return REASON_NO_PORT;
 }

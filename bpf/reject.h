@@ -36,12 +36,22 @@ static __always_inline bool is_checksum_partial(struct __sk_buff *skb, __u32 off
 	return false;
 }
 
+/* The sum of 20 bytes, the length of an IPv4 or TCP header without options. */
+static __always_inline __u64 sum_header(const void *header)
+{
+	__be32 words[5];
+	__u64 sum = 0;
+
+	__builtin_memcpy(words, header, sizeof(words));
+	for (int i = 0; i < 5; i++)
+		sum += words[i];
+	return sum;
+}
+
 /* The IPv4 header of an answer that the datapath makes: from whom the frame was for, to whom it came from. */
 static __always_inline void answer_ipv4(struct iphdr *ip, __u8 header_words, __u8 tos, __u32 length, __u8 protocol)
 {
 	__be32 asker = ip->saddr;
-	__be32 words[5];
-	__u64 sum = 0;
 
 	ip->version = 4;
 	ip->ihl = header_words;
@@ -54,10 +64,7 @@ static __always_inline void answer_ipv4(struct iphdr *ip, __u8 header_words, __u
 	ip->check = 0;
 	ip->saddr = ip->daddr;
 	ip->daddr = asker;
-	__builtin_memcpy(words, ip, sizeof(words));
-	for (int i = 0; i < 5; i++)
-		sum += words[i];
-	ip->check = ~csum_fold16(sum);
+	ip->check = ~csum_fold16(sum_header(ip));
 }
 
 static __noinline int reject_tcp(struct __sk_buff *skb, struct frame *frame)
@@ -68,7 +75,6 @@ static __noinline int reject_tcp(struct __sk_buff *skb, struct frame *frame)
 	bool partial = is_checksum_partial(skb, offset + offsetof(struct tcphdr, check));
 	__u8 none[IP_OPTIONS_MAX] = {};
 	struct tcphdr rst = { .source = l4->destination_port, .dest = l4->source_port, .doff = 5, .rst = 1 };
-	__be32 words[5];
 	__u64 sum;
 
 	if (l4->tcp_flags & TCP_ACK) {
@@ -81,14 +87,10 @@ static __noinline int reject_tcp(struct __sk_buff *skb, struct frame *frame)
 	swap_macs(&frame->head.eth);
 	answer_ipv4(&frame->head.ip, frame->head.ip.ihl, 0, offset - ETH_HLEN + sizeof(rst), IPPROTO_TCP);
 	sum = (__u64)frame->head.ip.saddr + frame->head.ip.daddr + bpf_htons(IPPROTO_TCP) + bpf_htons(sizeof(rst));
-	if (partial) {
+	if (partial)
 		rst.check = csum_fold16(sum);
-	} else {
-		__builtin_memcpy(words, &rst, sizeof(words));
-		for (int i = 0; i < 5; i++)
-			sum += words[i];
-		rst.check = ~csum_fold16(sum);
-	}
+	else
+		rst.check = ~csum_fold16(sum + sum_header(&rst));
 	if (bpf_skb_change_tail(skb, offset + sizeof(rst), 0) || bpf_skb_store_bytes(skb, offset, &rst, sizeof(rst), 0))
 		return -1;
 	/*
