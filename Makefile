@@ -36,7 +36,7 @@ fuzz: build .cache/system-test
 	@scripts/check-root.sh
 	@$(if $(SEED),SEED=$(SEED)) $(if $(SECONDS),SECONDS=$(SECONDS)) npx --no-install vitest run --project fuzz --disable-console-intercept
 
-bench: build .cache/system-test
+bench: build .cache/system-test .cache/system-bench
 	@scripts/check-root.sh
 	@npx --no-install vitest run --project bench
 

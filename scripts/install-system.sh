@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs Debian packages where they are missing: those that building and the demo need, or those that the tests need besides.
-# Usage: scripts/install-system.sh build|test
+# Installs Debian packages where they are missing: those that building and the demo need, or those that the tests or the benchmarks need besides.
+# Usage: scripts/install-system.sh build|test|bench
 set -euo pipefail
 
 build=(
@@ -12,11 +12,19 @@ test=(
   avahi-autoipd dhcpcd-base systemd   # hosts that choose their own link-local address
   dnsmasq-base                        # a DHCP server
   qemu-system-x86 busybox-static cpio # virtual machines
+  cloud-init                          # what guests boot with
+  libpcap0.8 tshark                   # captures
+)
+bench=(
+  "${test[@]}"
+  haproxy nginx-light nftables farpd # the peers
+  wrk linux-perf                     # load, and where the time goes
 )
 case "${1-}" in
   build) packages=("${build[@]}") ;;
   test) packages=("${test[@]}") ;;
-  *) echo 'usage: scripts/install-system.sh build|test' >&2; exit 2 ;;
+  bench) packages=("${bench[@]}") ;;
+  *) echo 'usage: scripts/install-system.sh build|test|bench' >&2; exit 2 ;;
 esac
 
 missing=()
