@@ -401,6 +401,8 @@ static __always_inline void follow_flow(const struct __sk_buff *skb, const struc
 struct end_flows {
 	__u32 vif;
 	__u32 service;
+	__be32 backend;
+	__be16 backend_port;
 	__u32 ended;
 };
 
@@ -409,6 +411,9 @@ static long end_flow_if_wanted(void *shard, struct flow_key *key, struct flow *f
 	struct flow_key own = *key;
 
 	if ((wanted->vif && wanted->vif != key->vif) || (wanted->service && wanted->service != flow->service))
+		return 0;
+	if ((wanted->backend && wanted->backend != to_ipv4(&flow->backend)) ||
+	    (wanted->backend_port && wanted->backend_port != flow->backend_port))
 		return 0;
 	end_flow(shard, &own, flow);
 	wanted->ended++;

@@ -228,11 +228,16 @@ int onlink_fabric(struct __sk_buff *skb)
  * datapath.
  */
 
-/* Ends the flows of vif cb[0] and of service cb[1] (id); zero for any. Returns how many. */
+/* Ends the flows of vif cb[0], of service cb[1] (id), to the backend at address cb[2] and port cb[3]; zero for any. Returns how many. */
 SEC("tc")
 int onlink_end_flows(struct __sk_buff *skb)
 {
-	struct end_flows wanted = { .vif = skb->cb[0], .service = skb->cb[1] };
+	struct end_flows wanted = {
+		.vif = skb->cb[0],
+		.service = skb->cb[1],
+		.backend = bpf_htonl(skb->cb[2]),
+		.backend_port = bpf_htons(skb->cb[3]),
+	};
 
 	end_flows(&wanted);
 	return wanted.ended;

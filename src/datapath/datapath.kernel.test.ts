@@ -634,6 +634,19 @@ describe("flows end", () => {
     expect(datapath.flows()).toEqual([]);
   });
 
+  it("with one backend of their service", () => {
+    redirected("vif", query({ destinationPort: 123 }));
+    redirected("vif", syn());
+    const [, { service, backend: address, backendPort: port }] = datapath
+      .flows()
+      .find(([key]) => key.protocol === "udp")!;
+    expect(datapath.endFlows({ service, backend: { address, port: port + 1 } })).toBe(0);
+    expect(datapath.endFlows({ service, backend: { address: "192.0.2.99", port } })).toBe(0);
+    expect(datapath.endFlows({ service: service + 1, backend: { address, port } })).toBe(0);
+    expect(datapath.endFlows({ service, backend: { address, port } })).toBe(1);
+    expect(datapath.flows().map(([key]) => key.protocol)).toEqual(["tcp"]);
+  });
+
   it("by themselves, by a timer of the kernel", async () => {
     datapath.setSettings({ ...SETTINGS, timeoutUdp: 1 });
     redirected("vif", query());

@@ -6,7 +6,7 @@ import { randomInt } from "node:crypto";
 import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { onReadable } from "../linux/readable.ts";
-import { isInPrefix, LINK_LOCAL_PREFIX, ZERO_MAC } from "../packet/address.ts";
+import { ipv4ToUint32, isInPrefix, LINK_LOCAL_PREFIX, ZERO_MAC } from "../packet/address.ts";
 import { viewOf } from "../packet/bytes.ts";
 import { ETHERNET_MIN_LENGTH } from "../packet/ethernet.ts";
 import { attach, detach, listAttachments } from "./attachments.ts";
@@ -280,8 +280,10 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
       vifStates.delete(index);
       deleteElement(vifCounters, u32Layout.encode({ value: index }));
     },
-    endFlows: ({ vif = 0, service = 0 }) =>
-      testRun(program("end_flows"), new Uint8Array(ETHERNET_MIN_LENGTH), { cb: [vif, service] }).verdict,
+    endFlows: ({ vif = 0, service = 0, backend }) => {
+      const cb = [vif, service, ...(backend ? [ipv4ToUint32(backend.address), backend.port] : [])];
+      return testRun(program("end_flows"), new Uint8Array(ETHERNET_MIN_LENGTH), { cb }).verdict;
+    },
     attach: (name, index) => attach(pinDir, how, name, program(name), index),
     detach: (name, index) => detach(pinDir, name, index),
     attachments: () => listAttachments(pinDir),

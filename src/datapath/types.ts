@@ -242,8 +242,8 @@ export interface Datapath {
   setVif(ifindex: number, vif: Vif): void;
   /** Forgets a vif, its state, its counters and its flows. */
   removeVif(ifindex: number): void;
-  /** Ends the flows of a vif, of a service (by id), or of both together; returns how many. Clients are not told. */
-  endFlows(of: { vif?: number; service?: number }): number;
+  /** Ends the flows of a vif, of a service (by id), to a backend, or what is all of these together; returns how many. Clients are not told. */
+  endFlows(of: { vif?: number; service?: number; backend?: { address: string; port: number } }): number;
   /** Attaches, or, where the program is there already (an adopted link), renews it in place without a gap. */
   attach(program: ProgramName, ifindex: number): void;
   /** Detaches; also clears what is left of an interface that is gone. Nothing to do is no error. */
