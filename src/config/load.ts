@@ -10,8 +10,9 @@ import {
   parseDocument,
   type YAMLError,
 } from "yaml";
+import { ABOUT_FIELD_NAME } from "./fields.ts";
 import { findBreaches, type Path } from "./rules.ts";
-import { ABOUT_FIELD_NAME, type Config, configSchema } from "./schema.ts";
+import { type Config, configSchema } from "./schema.ts";
 
 /** One thing that is wrong in a configuration file. */
 export interface ConfigError {

@@ -1,8 +1,9 @@
 import * as z from "zod";
 import { isInPrefix, LINK_LOCAL_PREFIX } from "../packet/address.ts";
+import { show } from "./fields.ts";
 import { devicePeer, isPattern } from "./names.ts";
 import { isPrefixWithin, isUnicast, overlap, prefixLength, RESERVED_LINK_LOCAL } from "./ranges.ts";
-import { agentSchema, fabricSchema, interfaceSchema, serviceSchema, show } from "./schema.ts";
+import { agentSchema, fabricSchema, interfaceSchema, serviceSchema } from "./schema.ts";
 
 /*
  * What the values of the configuration mean together, and which addresses may be used for what. The values by themselves
