@@ -1,17 +1,14 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
+import { type ConfigResult, formatConfigError } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import { TIMEOUTS } from "../config/timeouts.ts";
 import { openDatapath } from "../datapath/datapath.ts";
-import type { Datapath, Settings } from "../datapath/types.ts";
-import { isBpffs } from "../linux/libc.ts";
+import type { Datapath } from "../datapath/types.ts";
 import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "../linux/rtnetlink.ts";
-import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
-import { GATEWAY_MAC } from "../packet/address.ts";
 import { AgentError, messageOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { readFileIfThere, writeFileAtomically } from "./files.ts";
-import { deleteHostDevice, ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
+import { ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
 import { createInterfaces } from "./interfaces.ts";
 import {
   createMetadataAddresses,
@@ -20,22 +17,19 @@ import {
   type MetadataAddresses,
   parseSaved,
 } from "./metadata-addresses.ts";
-import { formatPortRanges, parsePortRanges, reservePorts, unitePorts } from "./reserved-ports.ts";
-import {
-  type AgentRecord,
-  checkBpffs,
-  ensureBpffs,
-  lockRuntimeDir,
-  makePrivateDir,
-  readRecord,
-  runtimePaths,
-  writeRecord,
-} from "./runtime-dir.ts";
+import { attachHost, flowCapacity, keepSettings, prepareHost } from "./prepare.ts";
+import { needsRestart } from "./restart.ts";
+import { lockRuntimeDir, makePrivateDir, runtimePaths } from "./runtime-dir.ts";
 import { createServices } from "./services.ts";
-import { type AgentStatus, serviceStatus } from "./status.ts";
+import { type AgentStatus, type ConfigurationStatus, serviceStatus } from "./status.ts";
 
 /** An agent at work. */
 export interface Agent {
+  /**
+   * Takes what was read of the configuration file: a good configuration is applied, differences only; a bad one, or one that needs a restart,
+   * changes nothing, and status and log say why. What the host or the datapath refuses of a good one is tried again, as after a start.
+   */
+  reload(read: ConfigResult): void;
   status(): AgentStatus;
   readonly events: Pick<Events, "recent" | "subscribe">;
   /** Stops following the host and closes all handles. The datapath goes on working. */
@@ -53,16 +47,10 @@ export interface AgentOptions {
   onFailure: (error: Error) => void;
 }
 
-/** Kernel setting: ports that the kernel gives to no socket by itself. */
-export const RESERVED_PORTS = ["net", "ipv4", "ip_local_reserved_ports"] as const;
-
 /** Where the metadata addresses of interface names are kept. */
 export function metadataAddressFile(stateDir: string): string {
   return join(stateDir, "metadata-addresses.json");
 }
-
-/** The flow maps' least capacity: their size is fixed when they are made, and limits may be raised later. */
-const MIN_FLOW_CAPACITY = 65_536;
 
 /**
  * How often everything is looked at without an event, in ms: for what makes none, such as the last flow of an interface that is kept for
@@ -79,7 +67,7 @@ const RECONCILE_DELAY = 100;
  * directory is locked, and what was made by then stays for the next start to adopt.
  */
 export function startAgent(options: AgentOptions): Agent {
-  const { config } = options;
+  const { config, configFile, log } = options;
   makePrivateDir(config.agent.runtimeDir);
   const cleanUp: Array<() => void> = [];
   try {
@@ -87,14 +75,15 @@ export function startAgent(options: AgentOptions): Agent {
     cleanUp.push(() => lock.release());
     const network = openRtnetlink();
     cleanUp.push(() => network.close());
-    const device = prepareHost(options, network);
+    const device = prepareHost(config, configFile, network, log);
     const datapath = openDatapath({
       pinDir: runtimePaths(config.agent.runtimeDir).pins,
       attach: config.agent.attach,
       flowCapacity: flowCapacity(config.limits.flows),
     });
     cleanUp.push(() => datapath.close());
-    prepareDatapath(config, datapath, device, { flowEvents: false });
+    keepSettings(config, datapath, device);
+    attachHost(datapath, device);
     return follow(options, network, datapath, device, () => runAll(cleanUp));
   } catch (error) {
     runAll(cleanUp);
@@ -102,83 +91,17 @@ export function startAgent(options: AgentOptions): Agent {
   }
 }
 
-/** The smallest power of two that holds the flows, and no less than `MIN_FLOW_CAPACITY`. */
-function flowCapacity(flows: number): number {
-  return Math.max(MIN_FLOW_CAPACITY, 2 ** Math.ceil(Math.log2(flows)));
-}
-
-/** Makes what the datapath stands on: bpffs, reserved ports and the host device; noted in the record beforehand. */
-function prepareHost({ config, configFile, log }: AgentOptions, network: Rtnetlink): HostDevice {
-  const { runtimeDir, stateDir, device, metadataAddresses } = config.agent;
-  const previous = readRecord(runtimeDir);
-  // What cannot be is refused before anything is changed.
-  findHostDevice(network, device, runtimeDir);
-  checkBpffs(runtimeDir);
-
-  const reserved = readSysctl(RESERVED_PORTS) ?? "";
-  const ports = reservePorts(parsePortRanges(reserved), previous?.reservedPorts ?? [], [config.fabric.ports]);
-  const record: AgentRecord = {
-    configFile,
-    devices: withItem(previous?.devices, device),
-    stateDirs: withItem(previous?.stateDirs, stateDir),
-    sockets: withItem(previous?.sockets, config.api.socket),
-    reservedPorts: unitePorts(previous?.reservedPorts ?? [], ports.added),
-    bpffs: isBpffs(runtimePaths(runtimeDir).pins) ? (previous?.bpffs ?? "found") : "mounted",
-  };
-  writeRecord(runtimeDir, record);
-
-  makePrivateDir(stateDir);
-  ensureBpffs(runtimeDir);
-  const list = formatPortRanges(ports.list);
-  if (list.trim() !== reserved) writeSysctl(RESERVED_PORTS, list);
-  for (const former of record.devices) {
-    if (former !== device && deleteHostDevice(network, former, runtimeDir)) {
-      log.info({ device: former }, "host device of the former configuration deleted");
-    }
-  }
-  writeRecord(runtimeDir, { ...record, devices: [device], reservedPorts: ports.added });
-  return ensureHostDevice(network, { name: device, runtimeDir, ...hostAddress(metadataAddresses) });
-}
-
-function withItem(list: readonly string[] = [], item: string): string[] {
-  return [...new Set([...list, item])];
-}
-
-/** Writes the settings, and puts the host program on the device's peer and nowhere else. */
-function prepareDatapath(
-  config: Config,
-  datapath: Datapath,
-  { device, peer }: HostDevice,
-  { flowEvents }: Pick<Settings, "flowEvents">,
-): void {
-  if (device.mac === undefined) throw new AgentError(`the interface ${device.name} has no MAC address`);
-  const [fabricPortMin, fabricPortMax] = config.fabric.ports;
-  datapath.setSettings({
-    hostDevice: device.ifindex,
-    hostMac: device.mac,
-    gatewayMac: GATEWAY_MAC,
-    fabricPortMin,
-    fabricPortMax,
-    maxFlows: config.limits.flows,
-    maxFlowsPerVif: config.limits.flowsPerInterface,
-    ...TIMEOUTS,
-    hostServiceAddress: config.services[0]!.address,
-    flowEvents,
-  });
-  for (const { program, ifindex } of datapath.attachments()) {
-    if (program === "host" && ifindex !== peer.ifindex) datapath.detach("host", ifindex);
-  }
-  datapath.attach("host", peer.ifindex);
-}
-
 /** Brings services and interfaces in step, and keeps them so while the host changes. */
 function follow(
-  { config, configFile, version, log, onFailure }: AgentOptions,
+  options: AgentOptions,
   network: Rtnetlink,
   datapath: Datapath,
-  host: HostDevice,
+  foundHost: HostDevice,
   close: () => void,
 ): Agent {
+  const { configFile, version, log, onFailure } = options;
+  let { config } = options;
+  let host = foundHost;
   const addresses = loadMetadataAddresses(config);
   const interfaces = createInterfaces({
     config,
@@ -203,10 +126,11 @@ function follow(
     const { runtimeDir, device: name, metadataAddresses } = config.agent;
     const found = findHostDevice(network, name, runtimeDir);
     if (found !== undefined && own.has(found.device.ifindex) && own.has(found.peer.ifindex)) return;
-    const made = ensureHostDevice(network, { name, runtimeDir, ...hostAddress(metadataAddresses) });
+    host = ensureHostDevice(network, { name, runtimeDir, ...hostAddress(metadataAddresses) });
     own.clear();
-    own.add(made.device.ifindex).add(made.peer.ifindex);
-    prepareDatapath(config, datapath, made, { flowEvents: datapath.settings()?.flowEvents ?? false });
+    own.add(host.device.ifindex).add(host.peer.ifindex);
+    keepSettings(config, datapath, host);
+    attachHost(datapath, host);
     log.warn({ device: name }, "the host device was gone; made anew");
   }
 
@@ -215,6 +139,7 @@ function follow(
     timer ??= setTimeout(() => {
       timer = undefined;
       guard(keepHostDevice);
+      guard(() => keepSettings(config, datapath, host));
       guard(() => services.reconcile());
       guard(interfaces.retry);
     }, RECONCILE_DELAY);
@@ -244,6 +169,12 @@ function follow(
     });
   }
 
+  let configuration: ConfigurationStatus = { file: configFile, loaded: new Date().toISOString() };
+  function refuse(errors: string[]): void {
+    configuration = { ...configuration, errors };
+    for (const error of errors) log.error({ error }, "configuration refused; the one before stays");
+  }
+
   // Watching starts before the lists are read, so that no change falls between.
   const watcher = watchNetwork(onEvents, onFailure);
   try {
@@ -259,11 +190,21 @@ function follow(
 
   return {
     events,
+    reload(read) {
+      if (!read.ok) return refuse(read.errors.map(formatConfigError));
+      const obstacles = needsRestart(config, read.config);
+      if (obstacles.length > 0) return refuse(obstacles);
+      configuration = { file: configFile, loaded: new Date().toISOString() };
+      config = read.config;
+      guard(() => keepSettings(config, datapath, host));
+      guard(() => services.configure(config));
+      guard(() => interfaces.configure(config));
+    },
     status: () => ({
       version,
       pid: process.pid,
       since,
-      configFile,
+      configuration,
       attach: datapath.how,
       device: { name: config.agent.device, address: hostAddress(config.agent.metadataAddresses).address },
       services: services.list().map(serviceStatus),

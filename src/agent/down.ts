@@ -4,9 +4,10 @@ import { removeDatapath } from "../datapath/datapath.ts";
 import { isBpffs, unmount } from "../linux/libc.ts";
 import { openRtnetlink } from "../linux/rtnetlink.ts";
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
-import { metadataAddressFile, RESERVED_PORTS } from "./agent.ts";
+import { metadataAddressFile } from "./agent.ts";
 import { isSocket, removeFolderIfEmpty } from "./files.ts";
 import { deleteHostDevice, devicesOf } from "./host-device.ts";
+import { RESERVED_PORTS } from "./prepare.ts";
 import { formatPortRanges, type PortRange, parsePortRanges, subtractPorts } from "./reserved-ports.ts";
 import { type AgentRecord, lockRuntimeDir, readRecord, runtimePaths } from "./runtime-dir.ts";
 

@@ -146,6 +146,8 @@ export function createEvents({ datapath, nameOf, log }: EventsOptions): Events {
       datapath.setSettings({ ...settings, flowEvents });
   }
 
+  // An agent that was killed may have left it on.
+  updateFlowEvents();
   const stopReading = datapath.onEvent((event) =>
     report(inWords(event, nameOf(event.vif) ?? `ifindex ${event.vif}`)),
   );

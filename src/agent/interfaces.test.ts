@@ -172,6 +172,56 @@ agent: { metadataAddresses: 169.254.64.0/28 }
     expect(vifs.get(7)).toEqual(web);
   });
 
+  it("takes a new configuration: changes vifs in place, and only those whose rule means something else", () => {
+    const { interfaces, takeWrites, vifs } = setUp();
+    interfaces.reset([tap0, tap1, fakeLink(7, "veth-web"), fakeLink(8, "new0")]);
+    takeWrites();
+    interfaces.configure(plainConfig);
+    expect(takeWrites()).toEqual([]);
+    interfaces.configure({
+      ...plainConfig,
+      interfaces: [
+        { name: "tap1", mac: "02:00:00:00:00:09" },
+        { name: "veth*" },
+        { name: "new*" },
+        { name: "tap0", antiSpoof: true },
+      ],
+    });
+    expect(takeWrites()).toEqual([
+      "set vif 6 169.254.64.3",
+      "save",
+      "set vif 8 169.254.64.5",
+      "attach vif 8",
+    ]);
+    expect(vifs.get(6)).toEqual(plainVif("169.254.64.3", { mac: "02:00:00:00:00:09" }));
+    interfaces.configure({ ...plainConfig, interfaces: [{ name: "tap0" }] });
+    expect(takeWrites().filter((write) => write.startsWith("remove"))).toEqual([
+      "remove vif 6",
+      "remove vif 7",
+      "remove vif 8",
+    ]);
+    expect(interfaces.list().map(({ name }) => name)).toEqual(["tap0"]);
+  });
+
+  it("keeps a vif as it was whose change failed, and tries again", () => {
+    const { interfaces, takeWrites, fake, vifs } = setUp();
+    interfaces.reset([tap0]);
+    const { setVif } = fake.datapath;
+    fake.datapath.setVif = () => {
+      throw new Error("no room");
+    };
+    const changed: Config = { ...plainConfig, defaults: { ...plainConfig.defaults, antiSpoof: false } };
+    interfaces.configure(changed);
+    expect(vifs.get(5)).toEqual(plainVif("169.254.64.2"));
+    fake.datapath.setVif = setVif;
+    takeWrites();
+    interfaces.retry();
+    expect(takeWrites()).toEqual(["set vif 5 169.254.64.2"]);
+    expect(vifs.get(5)).toEqual(plainVif("169.254.64.2", { antiSpoof: false }));
+    interfaces.retry();
+    expect(takeWrites()).toEqual([]);
+  });
+
   it("forgets the flows of another interface that had the ifindex", () => {
     const { interfaces, takeWrites, vifs } = setUp([{ name: "tap3", address: "169.254.64.9" }]);
     vifs.set(5, plainVif("169.254.64.9"));

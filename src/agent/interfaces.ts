@@ -22,6 +22,11 @@ export type InterfaceState =
 /** Keeps the datapath's vifs in step with the host's interfaces. */
 export interface Interfaces {
   /**
+   * Takes a new configuration: interfaces that have a rule now are attached, those that have none any more are detached, and a vif whose rule
+   * means something else is changed in place, its flows left alone.
+   */
+  configure(config: InterfacesConfig): void;
+  /**
    * Takes the complete list of interfaces: at the start, when the datapath may hold what an earlier agent left, and
    * whenever events were lost. Vifs that are still wanted stay in place without a gap.
    */
@@ -37,9 +42,12 @@ export interface Interfaces {
   nameOf(ifindex: number): string | undefined;
 }
 
+/** The sections of the configuration that say which interfaces are vifs, and how. */
+export type InterfacesConfig = Pick<Config, "interfaces" | "defaults" | "agent">;
+
 /** What `createInterfaces` works on. */
 export interface InterfacesOptions {
-  config: Pick<Config, "interfaces" | "defaults" | "agent">;
+  config: InterfacesConfig;
   datapath: Pick<Datapath, "vifs" | "setVif" | "removeVif" | "attach" | "detach" | "attachments">;
   addresses: MetadataAddresses;
   /** Makes the metadata addresses durable; called before the datapath learns of a new one. Where it throws, no vif is added. */
@@ -73,10 +81,12 @@ function sameVif(a: Vif, b: Vif): boolean {
 
 /** See `Interfaces`. Nothing is known and nothing is written before the first `reset`. */
 export function createInterfaces(options: InterfacesOptions): Interfaces {
-  const { config, datapath, addresses, saveAddresses, log } = options;
+  const { datapath, addresses, saveAddresses, log } = options;
+  let { config } = options;
   let links = new Map<number, Link>();
   let fabric: ReadonlySet<number> = new Set();
-  const vifs = new Map<number, { name: string; metadataAddress: string }>();
+  /** The vifs by ifindex, each as the datapath has it. */
+  const vifs = new Map<number, { name: string; vif: Vif }>();
   const failures = new Map<number, string>();
   /** Whether names have got addresses that are not saved. */
   let unsaved = false;
@@ -87,6 +97,11 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
       link.hardware === ARPHRD_ETHER &&
       !fabric.has(link.ifindex)
     );
+  }
+
+  /** What the datapath should hold for a link that has a rule. */
+  function desired(link: Link, metadataAddress: string): Vif {
+    return desiredVif(matchInterface(config, link.name)!, config.defaults, metadataAddress);
   }
 
   function fail(link: Link, reason: string): void {
@@ -130,9 +145,10 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
         // Another address means that another interface had this ifindex: its flows are not ours.
         const isOther = before !== undefined && before.metadataAddress !== address;
         if (isOther) datapath.removeVif(link.ifindex);
-        const vif = desiredVif(matchInterface(config, link.name)!, config.defaults, address);
+        const vif = desired(link, address);
         if (before === undefined || !sameVif(before, vif)) datapath.setVif(link.ifindex, vif);
         datapath.attach("vif", link.ifindex);
+        vifs.set(link.ifindex, { name: link.name, vif });
       } catch (error) {
         addresses.release(link.name);
         forget(link.ifindex);
@@ -140,9 +156,23 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
         continue;
       }
       failures.delete(link.ifindex);
-      vifs.set(link.ifindex, { name: link.name, metadataAddress: address });
       log.info({ interface: link.name, ifindex: link.ifindex, metadataAddress: address }, "vif attached");
     }
+  }
+
+  /** Brings a vif in step with its rule. Where that fails it stays as it was, and `retry` tries again. */
+  function update(link: Link, before: Vif): void {
+    const vif = desired(link, before.metadataAddress);
+    if (sameVif(before, vif)) return;
+    try {
+      datapath.setVif(link.ifindex, vif);
+    } catch (error) {
+      fail(link, messageOf(error));
+      return;
+    }
+    failures.delete(link.ifindex);
+    vifs.set(link.ifindex, { name: link.name, vif });
+    log.info({ interface: link.name, ifindex: link.ifindex }, "vif changed");
   }
 
   /** Takes an interface out of the datapath. Detached first, so that no frame finds the program but not the vif. */
@@ -157,26 +187,33 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
 
   function remove(ifindex: number): void {
     failures.delete(ifindex);
-    const vif = vifs.get(ifindex);
-    if (vif === undefined) return;
+    const attached = vifs.get(ifindex);
+    if (attached === undefined) return;
     vifs.delete(ifindex);
     forget(ifindex);
-    addresses.release(vif.name);
-    log.info({ interface: vif.name, ifindex }, "vif detached");
+    addresses.release(attached.name);
+    log.info({ interface: attached.name, ifindex }, "vif detached");
   }
 
   function settle(ifindexes: Iterable<number>): void {
     const additions: Link[] = [];
     for (const ifindex of ifindexes) {
       const link = links.get(ifindex);
+      const attached = vifs.get(ifindex);
       if (link === undefined || !isWanted(link)) remove(ifindex);
-      else if (!vifs.has(ifindex)) additions.push(link);
+      else if (attached === undefined) additions.push(link);
+      else update(link, attached.vif);
     }
     // What the datapath held of these was taken out when they went.
     add(additions, new Map());
   }
 
   return {
+    configure(next) {
+      config = next;
+      settle(links.keys());
+    },
+
     reset(present) {
       links = new Map(present.map((link) => [link.ifindex, link]));
       for (const { name } of vifs.values()) addresses.release(name);
@@ -229,9 +266,9 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
       for (const { ifindex, name, hardware } of links.values()) {
         if (matchInterface(config, name) === undefined) continue;
         names.add(name);
-        const vif = vifs.get(ifindex);
-        if (vif !== undefined) {
-          states.push({ name, state: "attached", ifindex, metadataAddress: vif.metadataAddress });
+        const attached = vifs.get(ifindex);
+        if (attached !== undefined) {
+          states.push({ name, state: "attached", ifindex, metadataAddress: attached.vif.metadataAddress });
         } else if (fabric.has(ifindex)) states.push({ name, state: "fabric", ifindex });
         else {
           const reason = hardware === ARPHRD_ETHER ? failures.get(ifindex) : "it is not Ethernet";

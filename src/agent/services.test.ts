@@ -246,6 +246,28 @@ describe("services", () => {
     expect(takeWrites()).toContain("attach fabric 2");
   });
 
+  it("writes of a changed configuration what differs and no more", () => {
+    const { services, takeWrites } = setUp({ "127.0.0.1": loopback, "192.0.2.1": { ifindex: 2 } });
+    services.reconcile();
+    takeWrites();
+    const config = configOf("");
+    services.configure(config);
+    expect(takeWrites()).toEqual(quiet("2"));
+    const [web, dns] = config.services;
+    services.configure({ ...config, services: [{ ...dns!, backends: dns!.backends.slice(1) }, web!] });
+    expect(services.list().map(({ service }) => service.name)).toEqual(["dns", "web"]);
+    const entry = '{"id":2,"backends":0,"responseHopLimit":64,"whenNoBackend":"reject"}';
+    expect(takeWrites()).toEqual([
+      "fabric is 2",
+      `set service {"address":"169.254.169.253","port":53,"protocol":"udp"} ${entry}`,
+      `set service {"address":"169.254.169.253","port":53,"protocol":"tcp"} ${entry.replace("2", "3")}`,
+      'delete backend {"service":2,"slot":0}',
+      'delete backend {"service":3,"slot":0}',
+      "detach fabric 2",
+      "fabric is ",
+    ]);
+  });
+
   it("ends the flows of a service that is no longer configured", () => {
     const { services, takeWrites, datapath } = setUp({});
     const key = { address: "169.254.169.250", port: 1, protocol: "tcp" } as const;

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import type { Config, Service } from "../config/schema.ts";
 import type { Datapath } from "../datapath/types.ts";
@@ -20,6 +21,8 @@ export type FabricState =
 
 /** Keeps the datapath's services, backends and fabric attachments in step with the configuration and the host's routes. */
 export interface Services {
+  /** Takes a new configuration, and reconciles. */
+  configure(config: ServicesConfig): void;
   /**
    * Finds the way to every backend anew and writes what differs. An interface to which no backend leads any more keeps its program as
    * long as flows go through it: a flow stays with its backend, and its answers still come in there. Throws when netlink or the
@@ -32,9 +35,12 @@ export interface Services {
   fabric(): FabricState[];
 }
 
+/** The sections of the configuration that say what the services are and how their backends are reached. */
+export type ServicesConfig = Pick<Config, "services" | "fabric">;
+
 /** What `createServices` works on. */
 export interface ServicesOptions {
-  config: Pick<Config, "services" | "fabric">;
+  config: ServicesConfig;
   network: Pick<Rtnetlink, "routeTo" | "link">;
   datapath: Datapath;
   /** ifindexes of onlink's own device and its peer. */
@@ -76,8 +82,8 @@ export function desiredServices(services: readonly ResolvedService[]): DesiredSe
 
 /** See `Services`. */
 export function createServices(options: ServicesOptions): Services {
-  const { config, network, datapath, own, onFabric, log } = options;
-  const sourceAddress = config.fabric.sourceAddress === "auto" ? undefined : config.fabric.sourceAddress;
+  const { network, datapath, own, onFabric, log } = options;
+  let { config } = options;
   let services: ResolvedService[] = [];
   let fabric: FabricState[] = [];
   const attached = new Set<number>();
@@ -135,48 +141,58 @@ export function createServices(options: ServicesOptions): Services {
     return reason === undefined ? resolved : { inUse: false, reason: `${resolved.interface}: ${reason}` };
   }
 
+  function reconcile(): void {
+    const before = services;
+    const { sourceAddress } = config.fabric;
+    services = resolveServices(config.services, network, {
+      own,
+      sourceAddress: sourceAddress === "auto" ? undefined : sourceAddress,
+    });
+    const wanted = wantedFabric();
+    const wantedIndexes = new Set(wanted.flatMap((s) => (s.state === "attached" ? [s.ifindex] : [])));
+    const attachedBefore = datapath
+      .attachments()
+      .filter(({ program }) => program === "fabric")
+      .map(({ ifindex }) => ifindex);
+
+    onFabric(new Set([...attachedBefore, ...wantedIndexes]));
+    fabric = wanted.map(attach);
+    for (const { state, ifindex } of fabric.flatMap((s) => (s.state === "waiting" ? [] : [s]))) {
+      if (state === "attached") attached.add(ifindex);
+      else attached.delete(ifindex);
+    }
+    const failed = new Map(fabric.flatMap((s) => (s.state === "failed" ? [[s.ifindex, s.reason]] : [])));
+    services = services.map(({ service, backends }) => ({
+      service,
+      backends: backends.map((b) => ({ ...b, resolved: withoutFailed(b.resolved, failed) })),
+    }));
+
+    for (const operation of plan(desiredServices(services), readServiceMaps(datapath))) {
+      apply(datapath, operation);
+    }
+    const unwanted = attachedBefore.filter((ifindex) => !wantedIndexes.has(ifindex));
+    const keptBefore = kept;
+    kept = withFlows(unwanted);
+    for (const ifindex of unwanted) {
+      if (kept.has(ifindex)) {
+        keep(ifindex);
+        if (!keptBefore.has(ifindex)) log.info({ ifindex }, "fabric interface kept for its flows");
+        continue;
+      }
+      datapath.detach("fabric", ifindex);
+      attached.delete(ifindex);
+      log.info({ ifindex }, "fabric interface detached");
+    }
+    onFabric(new Set([...wantedIndexes, ...kept]));
+    logBackends(before, services, log);
+  }
+
   return {
-    reconcile() {
-      const before = services;
-      services = resolveServices(config.services, network, { own, sourceAddress });
-      const wanted = wantedFabric();
-      const wantedIndexes = new Set(wanted.flatMap((s) => (s.state === "attached" ? [s.ifindex] : [])));
-      const attachedBefore = datapath
-        .attachments()
-        .filter(({ program }) => program === "fabric")
-        .map(({ ifindex }) => ifindex);
-
-      onFabric(new Set([...attachedBefore, ...wantedIndexes]));
-      fabric = wanted.map(attach);
-      for (const { state, ifindex } of fabric.flatMap((s) => (s.state === "waiting" ? [] : [s]))) {
-        if (state === "attached") attached.add(ifindex);
-        else attached.delete(ifindex);
-      }
-      const failed = new Map(fabric.flatMap((s) => (s.state === "failed" ? [[s.ifindex, s.reason]] : [])));
-      services = services.map(({ service, backends }) => ({
-        service,
-        backends: backends.map((b) => ({ ...b, resolved: withoutFailed(b.resolved, failed) })),
-      }));
-
-      for (const operation of plan(desiredServices(services), readServiceMaps(datapath))) {
-        apply(datapath, operation);
-      }
-      const unwanted = attachedBefore.filter((ifindex) => !wantedIndexes.has(ifindex));
-      const keptBefore = kept;
-      kept = withFlows(unwanted);
-      for (const ifindex of unwanted) {
-        if (kept.has(ifindex)) {
-          keep(ifindex);
-          if (!keptBefore.has(ifindex)) log.info({ ifindex }, "fabric interface kept for its flows");
-          continue;
-        }
-        datapath.detach("fabric", ifindex);
-        attached.delete(ifindex);
-        log.info({ ifindex }, "fabric interface detached");
-      }
-      onFabric(new Set([...wantedIndexes, ...kept]));
-      logBackends(before, services, log);
+    configure(next) {
+      config = next;
+      reconcile();
     },
+    reconcile,
     forgetAttachments(ifindex) {
       if (ifindex === undefined) attached.clear();
       else attached.delete(ifindex);
@@ -188,11 +204,15 @@ export function createServices(options: ServicesOptions): Services {
 
 /** Logs the backends whose state is not what it was. */
 function logBackends(before: readonly ResolvedService[], now: readonly ResolvedService[], log: Logger): void {
-  for (const [s, { service, backends }] of now.entries()) {
-    for (const [b, { address, port, resolved }] of backends.entries()) {
-      const old = before[s]?.backends[b]?.resolved;
-      if (JSON.stringify(old) === JSON.stringify(resolved)) continue;
+  const states = new Map<string, ResolvedBackend>(
+    before.flatMap(({ service, backends }) =>
+      backends.map((b) => [`${service.name} ${b.address}:${b.port}`, b.resolved] as const),
+    ),
+  );
+  for (const { service, backends } of now) {
+    for (const { address, port, resolved } of backends) {
       const about = { service: service.name, backend: `${address}:${port}` };
+      if (isDeepStrictEqual(states.get(`${about.service} ${about.backend}`), resolved)) continue;
       if (!resolved.inUse) log.warn({ ...about, reason: resolved.reason }, "backend out of use");
       else log.info({ ...about, kind: resolved.entry.kind, interface: resolved.interface }, "backend in use");
     }

@@ -8,7 +8,7 @@ export interface AgentStatus {
   version: string;
   pid: number;
   since: string;
-  configFile: string;
+  configuration: ConfigurationStatus;
   /** How the datapath's programs hang on interfaces. */
   attach: AttachKind;
   device: { name: string; address: string };
@@ -22,6 +22,15 @@ export interface AgentStatus {
   counters: Counters;
   /** Events that came too fast for the agent; since the datapath was made. */
   eventsLost: bigint;
+}
+
+/** Where the configuration comes from, and whether the agent works by what the file says now. */
+export interface ConfigurationStatus {
+  file: string;
+  /** When it was last taken over (ISO 8601). */
+  loaded: string;
+  /** What is wrong with the file since; the configuration before it holds. */
+  errors?: string[];
 }
 
 /** A service, with the state of its backends. */

@@ -4,11 +4,12 @@ import { startAgent } from "../agent/agent.ts";
 import { messageOf } from "../agent/errors.ts";
 import { checkCapabilities } from "../agent/host-checks.ts";
 import { checkSocketPath, serveApi } from "../api/server.ts";
+import { loadConfig } from "../config/load.ts";
 import { CommandError, readConfig } from "./config.ts";
 import { EXIT } from "./exit-codes.ts";
 import { version } from "./version.ts";
 
-/** `onlink run`: the agent in the foreground, until SIGTERM or SIGINT. Logs are JSON lines on standard output. */
+/** `onlink run`: the agent in the foreground, until SIGTERM or SIGINT; SIGHUP reads the configuration again. Logs are JSON lines on standard output. */
 export async function run(options: { config: string }): Promise<number> {
   const started = performance.now();
   const config = readConfig(options.config);
@@ -33,6 +34,8 @@ export async function run(options: { config: string }): Promise<number> {
     log,
     onFailure: end.fail,
   });
+  const reload = () => agent.reload(loadConfig(options.config));
+  process.on("SIGHUP", reload);
   try {
     const api = await serveApi({ socket: config.api.socket, agent });
     try {
@@ -54,6 +57,7 @@ export async function run(options: { config: string }): Promise<number> {
       await api.close();
     }
   } finally {
+    process.off("SIGHUP", reload);
     await agent.stop();
   }
   return EXIT.ok;

@@ -6,7 +6,7 @@ const body = {
   version: "1.2.3",
   pid: 42,
   since: "2026-01-02T03:04:05.000Z",
-  configFile: "/etc/onlink/onlink.yaml",
+  configuration: { file: "/etc/onlink/onlink.yaml", loaded: "2026-01-02T03:04:06.000Z" },
   attach: "tcx",
   device: { name: "onlink0", address: "169.254.64.1" },
   services: [
@@ -49,7 +49,8 @@ const body = {
 
 it("shows the status in aligned tables, counters without zeros", () => {
   expect(formatStatus(body)).toBe(`\
-agent 1.2.3, pid 42, since 2026-01-02T03:04:05.000Z, /etc/onlink/onlink.yaml
+agent 1.2.3, pid 42, since 2026-01-02T03:04:05.000Z
+configuration /etc/onlink/onlink.yaml, taken over 2026-01-02T03:04:06.000Z
 device onlink0 169.254.64.1, programs attached by tcx
 flows 3 of at most 16384, 1024 per interface
 events lost: 12
@@ -79,4 +80,14 @@ it("says so when there is nothing to count, and leaves out what there is none of
   expect(text).toContain("no frames counted yet\n");
   expect(text).not.toContain("FABRIC");
   expect(text).not.toContain("lost");
+});
+
+it("says what is wrong with the file that the agent could not take over", () => {
+  const errors = ["onlink.yaml:3:5: services[0].port: 0 is not a port", "onlink.yaml:4:1: another"];
+  const text = formatStatus({ ...body, configuration: { ...body.configuration, errors } });
+  expect(text).toContain(`
+what the file says now is refused, the configuration before it holds:
+  onlink.yaml:3:5: services[0].port: 0 is not a port
+  onlink.yaml:4:1: another
+device `);
 });

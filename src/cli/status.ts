@@ -13,10 +13,11 @@ export async function status(options: WhichAgent & { json?: boolean }): Promise<
 
 /** The status for people. */
 export function formatStatus(body: StatusBody): string {
-  const { device, flows } = body;
+  const { configuration, device, flows } = body;
   const counters = Object.entries(body.counters).filter(([, { frames }]) => Number(frames) > 0);
   const sections = [
-    `agent ${body.version}, pid ${body.pid}, since ${body.since}, ${body.configFile}\n` +
+    `agent ${body.version}, pid ${body.pid}, since ${body.since}\n` +
+      formatConfiguration(configuration) +
       `device ${device.name} ${device.address}, programs attached by ${body.attach}\n` +
       `flows ${flows.now} of at most ${flows.limit}, ${flows.limitPerInterface} per interface\n` +
       (Number(body.eventsLost) === 0 ? "" : `events lost: ${body.eventsLost}\n`),
@@ -58,6 +59,12 @@ export function formatStatus(body: StatusBody): string {
         ),
   ];
   return sections.join("\n");
+}
+
+function formatConfiguration({ file, loaded, errors }: StatusBody["configuration"]): string {
+  const taken = `configuration ${file}, taken over ${loaded}\n`;
+  if (errors === undefined) return taken;
+  return `${taken}what the file says now is refused, the configuration before it holds:\n${errors.map((error) => `  ${error}\n`).join("")}`;
 }
 
 function backendState(backend: StatusBody["services"][number]["backends"][number]): string {

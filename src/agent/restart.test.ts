@@ -1,0 +1,41 @@
+import { describe, expect, it } from "vitest";
+import { parseConfig } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import { needsRestart } from "./restart.ts";
+
+function configOf(rest: string): Config {
+  const result = parseConfig(
+    `
+services: [{ name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:80"] }]
+interfaces: [{ name: "tap*" }]
+${rest}`,
+    "test.yaml",
+  );
+  if (!result.ok) throw new Error(result.errors[0]?.message);
+  return result.config;
+}
+
+describe("needsRestart", () => {
+  it("names every field that an agent keeps for its life", () => {
+    const changed = `
+agent: { device: other0, metadataAddresses: 169.254.64.0/20, stateDir: /s, runtimeDir: /r, attach: tcx }
+fabric: { ports: [50000, 50999] }`;
+    expect(needsRestart(configOf(""), configOf(changed))).toEqual([
+      'agent.device: a change from "onlink0" to "other0" needs a restart of the agent',
+      'agent.metadataAddresses: a change from "169.254.64.0/18" to "169.254.64.0/20" needs a restart of the agent',
+      'agent.stateDir: a change from "/var/lib/onlink" to "/s" needs a restart of the agent',
+      'agent.runtimeDir: a change from "/run/onlink" to "/r" needs a restart of the agent',
+      'agent.attach: a change from "auto" to "tcx" needs a restart of the agent',
+      'api.socket: a change from "/run/onlink/onlink.sock" to "/r/onlink.sock" needs a restart of the agent',
+      "fabric.ports: a change from [61000,65535] to [50000,50999] needs a restart of the agent",
+    ]);
+  });
+
+  it("lets everything else change", () => {
+    const changed = `
+defaults: { antiSpoof: false }
+limits: { flows: 5 }
+fabric: { interfaces: [eth0], sourceAddress: 192.0.2.1 }`;
+    expect(needsRestart(configOf(""), configOf(changed))).toEqual([]);
+  });
+});
