@@ -1,7 +1,7 @@
 /** `onlink trace` on what tcpdump captured of a working guest: it must say what the datapath did. */
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import type { InJson } from "../src/api/status.ts";
+import type { InJson } from "../src/api/json.ts";
 import type { ReplayedPacket } from "../src/cli/replay.ts";
 import type { TraceSummary } from "../src/cli/trace.ts";
 import type { Guest, Lab } from "../src/lab/lab.ts";

@@ -8,6 +8,7 @@ import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "
 import { AgentError, messageOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { readFileIfThere, writeFileAtomically } from "./files.ts";
+import { healthProblems, readinessProblems } from "./health.ts";
 import { ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
 import { createInterfaces } from "./interfaces.ts";
 import {
@@ -21,16 +22,22 @@ import { attachHost, flowCapacity, keepSettings, prepareHost } from "./prepare.t
 import { needsRestart } from "./restart.ts";
 import { lockRuntimeDir, makePrivateDir, runtimePaths } from "./runtime-dir.ts";
 import { createServices } from "./services.ts";
-import { type AgentStatus, type ConfigurationStatus, serviceStatus } from "./status.ts";
+import { type AgentStatus, type ConfigurationStatus, type ServiceStatus, serviceStatus } from "./status.ts";
 
 /** An agent at work. */
 export interface Agent {
+  readonly version: string;
   /**
    * Takes what was read of the configuration file: a good configuration is applied, differences only; a bad one, or one that needs a restart,
    * changes nothing, and status and log say why. What the host or the datapath refuses of a good one is tried again, as after a start.
    */
   reload(read: ConfigResult): void;
   status(): AgentStatus;
+  services(): ServiceStatus[];
+  /** Why the agent does not work; empty: it does. */
+  health(): string[];
+  /** Why not all that is configured is in step; empty: it is. */
+  readiness(): string[];
   readonly events: Pick<Events, "recent" | "subscribe">;
   /** Stops following the host and closes all handles. The datapath goes on working. */
   stop(): Promise<void>;
@@ -175,8 +182,12 @@ function follow(
     for (const error of errors) log.error({ error }, "configuration refused; the one before stays");
   }
 
+  let followed = true;
   // Watching starts before the lists are read, so that no change falls between.
-  const watcher = watchNetwork(onEvents, onFailure);
+  const watcher = watchNetwork(onEvents, (error) => {
+    followed = false;
+    onFailure(error);
+  });
   try {
     services.reconcile();
     interfaces.reset(network.links());
@@ -188,7 +199,9 @@ function follow(
   const look = setInterval(reconcileSoon, LOOK_INTERVAL);
   const since = new Date().toISOString();
 
+  const serviceStatuses = () => services.list().map(serviceStatus);
   return {
+    version,
     events,
     reload(read) {
       if (!read.ok) return refuse(read.errors.map(formatConfigError));
@@ -200,6 +213,18 @@ function follow(
       guard(() => services.configure(config));
       guard(() => interfaces.configure(config));
     },
+    services: serviceStatuses,
+    health: () => {
+      const { device, runtimeDir } = config.agent;
+      return healthProblems({ datapath, network, device, runtimeDir, followed });
+    },
+    readiness: () =>
+      readinessProblems({
+        configuration,
+        services: serviceStatuses(),
+        interfaces: interfaces.list(),
+        fabric: services.fabric(),
+      }),
     status: () => ({
       version,
       pid: process.pid,
@@ -207,7 +232,7 @@ function follow(
       configuration,
       attach: datapath.how,
       device: { name: config.agent.device, address: hostAddress(config.agent.metadataAddresses).address },
-      services: services.list().map(serviceStatus),
+      services: serviceStatuses(),
       interfaces: interfaces.list().map((state) => {
         if (state.state !== "attached") return state;
         const counters = datapath.vifCounters(state.ifindex);

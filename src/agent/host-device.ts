@@ -31,7 +31,11 @@ const OWNER_MARK = "onlink ";
  * Finds our pair. Undefined when neither end is there; throws `AgentError` when one of the names belongs to something else, or to the
  * agent of another runtime directory. A pair on which nothing is noted is one whose set-up was cut short, so it is anybody's.
  */
-export function findHostDevice(network: Rtnetlink, name: string, runtimeDir: string): HostDevice | undefined {
+export function findHostDevice(
+  network: Pick<Rtnetlink, "link">,
+  name: string,
+  runtimeDir: string,
+): HostDevice | undefined {
   const device = network.link(name);
   const peer = network.link(devicePeer(name));
   if (device === undefined && peer === undefined) return undefined;

@@ -1,62 +1,129 @@
-import type { AttachKind, Counters, Protocol } from "../datapath/types.ts";
-import type { InterfaceState } from "./interfaces.ts";
-import type { FabricState, ResolvedService } from "./services.ts";
+import * as z from "zod";
+import { REASONS } from "../datapath/layout.ts";
+import type { Reason } from "../datapath/types.ts";
+import type { ResolvedService } from "./services.ts";
 
-/** What an agent and its datapath are doing now. */
-export interface AgentStatus {
-  /** The agent's version, process id and when it was ready (ISO 8601). */
-  version: string;
-  pid: number;
-  since: string;
-  configuration: ConfigurationStatus;
-  /** How the datapath's programs hang on interfaces. */
-  attach: AttachKind;
-  device: { name: string; address: string };
-  services: ServiceStatus[];
-  interfaces: InterfaceStatus[];
-  /** The interfaces that lead to fabric backends. */
-  fabric: FabricState[];
-  /** Flows on the system now, and the limits on the system and per vif. */
-  flows: { now: number; limit: number; limitPerInterface: number };
-  /** Since the datapath was made, over agent restarts. */
-  counters: Counters;
-  /** Events that came too fast for the agent; since the datapath was made. */
-  eventsLost: bigint;
-}
+/*
+ * What an agent and its datapath are doing now. The schemas are the one place where it is described: the types are made of them, and the
+ * API's document (src/api/openapi.ts) too. A schema with an `id` has a name of its own in there.
+ */
 
-/** Where the configuration comes from, and whether the agent works by what the file says now. */
-export interface ConfigurationStatus {
-  file: string;
-  /** When it was last taken over (ISO 8601). */
-  loaded: string;
-  /** What is wrong with the file since; the configuration before it holds. */
-  errors?: string[];
-}
+const port = z.int().min(0).max(65_535);
+const ifindex = z.int().min(1);
 
-/** A service, with the state of its backends. */
-export interface ServiceStatus {
-  name: string;
-  address: string;
-  port: number;
-  protocols: Protocol[];
-  backends: BackendStatus[];
-}
+/** Frames, and their bytes with the Ethernet header. */
+export const counterSchema = z
+  .strictObject({ frames: z.bigint(), bytes: z.bigint() })
+  .meta({ id: "Counter", description: "Frames, and their bytes with the Ethernet header." });
+
+const countersSchema = z
+  .record(z.enum(Object.keys(REASONS) as [Reason, ...Reason[]]), counterSchema)
+  .meta({ id: "Counters", description: "Counters by the reason for the datapath's verdict." });
 
 /** A backend: guests are sent to it, or the reason why not. */
-export type BackendStatus =
-  | {
-      address: string;
-      port: number;
-      state: "in use";
-      kind: "host-local" | "fabric";
-      /** Fabric: the interface that leads to it, and the address that the backend sees. */
-      interface?: string;
-      source?: string;
-    }
-  | { address: string; port: number; state: "out of use"; reason: string };
+const backendSchema = z
+  .discriminatedUnion("state", [
+    z.strictObject({
+      address: z.string(),
+      port,
+      state: z.literal("in use"),
+      kind: z.enum(["host-local", "fabric"]),
+      interface: z.string().optional().describe("Fabric: the interface that leads to it."),
+      source: z.string().optional().describe("Fabric: the address of this host that the backend sees."),
+    }),
+    z.strictObject({ address: z.string(), port, state: z.literal("out of use"), reason: z.string() }),
+  ])
+  .meta({ id: "Backend", description: "Where a service really runs: guests are sent to it, or why not." });
+
+/** A service, with the state of its backends. */
+export const serviceStatusSchema = z
+  .strictObject({
+    name: z.string(),
+    address: z.string(),
+    port,
+    protocols: z.array(z.enum(["tcp", "udp"])),
+    backends: z.array(backendSchema),
+  })
+  .meta({ id: "Service", description: "A service, with the state of its backends." });
+
+/** What is counted where an interface is a vif. */
+const counted = {
+  flows: z.int().optional().describe("A vif: flows of its guest now."),
+  counters: countersSchema.optional().describe("A vif: since it was attached."),
+};
 
 /** An interface; flows and counters (since it was attached) where it is a vif. */
-export type InterfaceStatus = InterfaceState & { flows?: number; counters?: Counters };
+const interfaceStatusSchema = z
+  .discriminatedUnion("state", [
+    z.strictObject({
+      name: z.string(),
+      state: z.literal("attached"),
+      ifindex,
+      metadataAddress: z.string(),
+      ...counted,
+    }),
+    z.strictObject({ name: z.string(), state: z.literal("fabric"), ifindex, ...counted }),
+    z.strictObject({ name: z.string(), state: z.literal("failed"), ifindex, reason: z.string(), ...counted }),
+    z.strictObject({ name: z.string(), state: z.literal("waiting"), ...counted }),
+  ])
+  .meta({
+    id: "Interface",
+    description:
+      "An interface that the configuration names, or that fits one of its patterns. attached: a vif; fabric: it leads to fabric backends; waiting: not there.",
+  });
+
+const fabricSchema = z
+  .discriminatedUnion("state", [
+    z.strictObject({ name: z.string(), state: z.literal("attached"), ifindex }),
+    z.strictObject({ name: z.string(), state: z.literal("failed"), ifindex, reason: z.string() }),
+    z.strictObject({ name: z.string(), state: z.literal("waiting") }),
+  ])
+  .meta({ id: "FabricInterface", description: "An interface that leads to fabric backends." });
+
+/** Where the configuration comes from, and whether the agent works by what the file says now. */
+const configurationSchema = z
+  .strictObject({
+    file: z.string(),
+    loaded: z.iso.datetime().describe("When it was last taken over."),
+    errors: z
+      .array(z.string())
+      .optional()
+      .describe("What is wrong with the file since; the configuration before it holds."),
+  })
+  .meta({ id: "Configuration", description: "The configuration file, as far as it was taken over." });
+
+/** What an agent and its datapath are doing now. */
+export const agentStatusSchema = z
+  .strictObject({
+    version: z.string().describe("The agent's version."),
+    pid: z.int().describe("The agent's process id."),
+    since: z.iso.datetime().describe("When the agent was ready."),
+    configuration: configurationSchema,
+    attach: z.enum(["tcx", "clsact"]).describe("How the datapath's programs hang on interfaces."),
+    device: z.strictObject({ name: z.string(), address: z.string() }),
+    services: z.array(serviceStatusSchema),
+    interfaces: z.array(interfaceStatusSchema),
+    fabric: z.array(fabricSchema),
+    flows: z
+      .strictObject({ now: z.int(), limit: z.int(), limitPerInterface: z.int() })
+      .describe("Flows on the system now, and the limits on the system and per vif."),
+    counters: countersSchema.describe("Since the datapath was made, over agent restarts."),
+    eventsLost: z
+      .bigint()
+      .describe("Events that came too fast for the agent; since the datapath was made, over agent restarts."),
+  })
+  .meta({ id: "Status", description: "What the agent and its datapath are doing now." });
+
+/** What an agent and its datapath are doing now. */
+export type AgentStatus = z.output<typeof agentStatusSchema>;
+/** Where the configuration comes from, and whether the agent works by what the file says now. */
+export type ConfigurationStatus = z.output<typeof configurationSchema>;
+/** A service, with the state of its backends. */
+export type ServiceStatus = z.output<typeof serviceStatusSchema>;
+/** A backend: guests are sent to it, or the reason why not. */
+export type BackendStatus = z.output<typeof backendSchema>;
+/** An interface; flows and counters (since it was attached) where it is a vif. */
+export type InterfaceStatus = z.output<typeof interfaceStatusSchema>;
 
 /** The status of one service. */
 export function serviceStatus({ service, backends }: ResolvedService): ServiceStatus {

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, it } from "vitest";
 import type { AgentEvent } from "../agent/events.ts";
 import { formatMessage, parseMessages } from "./events.ts";
-import { inJson } from "./status.ts";
+import { inJson } from "./json.ts";
 
 const event = fc.oneof(
   fc.record({

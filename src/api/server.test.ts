@@ -1,47 +1,14 @@
-import { EventEmitter, once } from "node:events";
 import { mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { AgentEvent } from "../agent/events.ts";
-import type { AgentStatus } from "../agent/status.ts";
 import { fetchStatus, NoAgentError, streamEvents } from "./client.ts";
 import { formatMessage } from "./events.ts";
+import { fakeAgent, STATUS } from "./fakes.ts";
+import { inJson } from "./json.ts";
 import { checkSocketPath, serveApi } from "./server.ts";
-import { inJson } from "./status.ts";
-
-const status = {
-  version: "0.0.0",
-  pid: 1,
-  services: [],
-  counters: { forwarded: { frames: 3n, bytes: 2n ** 60n } },
-} as unknown as AgentStatus;
-
-/** The part of an agent that the API uses, with a way to make events. */
-function fakeAgent({ status: statusOf = () => status, recent = [] as AgentEvent[] } = {}) {
-  const listeners = new Map<(event: AgentEvent) => void, { flows: boolean }>();
-  const changed = new EventEmitter();
-  return {
-    status: statusOf,
-    listeners,
-    /** Settles when the number of listeners has changed. */
-    change: () => once(changed, "change"),
-    emit(event: AgentEvent) {
-      for (const listener of listeners.keys()) listener(event);
-    },
-    events: {
-      recent: () => recent,
-      subscribe(listener: (event: AgentEvent) => void, options: { flows: boolean }) {
-        listeners.set(listener, options);
-        changed.emit("change");
-        return () => {
-          if (listeners.delete(listener)) changed.emit("change");
-        };
-      },
-    },
-  };
-}
 
 const conflict = (mac: string): AgentEvent => ({
   kind: "conflict",
@@ -89,10 +56,9 @@ describe("the API on its socket", () => {
     const api = await serveApi({ socket, agent: fakeAgent() });
     try {
       expect(statSync(socket).mode & 0o777).toBe(0o600);
-      expect(await fetchStatus(socket)).toEqual({
-        ...status,
-        counters: { forwarded: { frames: 3, bytes: "1152921504606846976" } },
-      });
+      const status = await fetchStatus(socket);
+      expect(status).toEqual(inJson(STATUS));
+      expect(status.counters.forwarded).toEqual({ frames: 7, bytes: "1152921504606846976" });
     } finally {
       await api.close();
     }

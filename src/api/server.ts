@@ -1,27 +1,28 @@
 import { chmodSync, lstatSync, rmSync, statSync } from "node:fs";
-import type { ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { dirname } from "node:path";
 import fastify from "fastify";
 import type { Agent } from "../agent/agent.ts";
-import { formatMessage } from "./events.ts";
-import { inJson, type StatusBody } from "./status.ts";
+import { setErrorForm } from "./errors.ts";
+import { registerEvents } from "./events.ts";
+import { registerHealth } from "./health.ts";
+import { collectRoutes, registerOpenApi } from "./openapi.ts";
+import { type ApiServer, useZod } from "./schemas.ts";
+import { registerServices } from "./services.ts";
+import { registerStatus } from "./status.ts";
+
+/** What the API needs of an agent. */
+export type ApiAgent = Omit<Agent, "stop" | "reload">;
 
 /** What the API answers from. */
 export interface ApiOptions {
   /** Path of the UNIX socket; only the agent's user may open it. */
   socket: string;
-  agent: Pick<Agent, "status" | "events">;
+  agent: ApiAgent;
 }
 
 /**
- * What a client may leave unread, in bytes: one that is slower than that is cut off, so that it cannot fill the agent's memory. More than
- * all the recent events take.
- */
-const MAX_UNREAD = 2 ** 20;
-
-/**
- * Serves the API (`GET /v1/status`, `GET /v1/events`) on a UNIX socket. A socket that a dead process left is replaced; one that answers
+ * Serves the API on a UNIX socket; `GET /v1/openapi.json` has its paths. A socket that a dead process left is replaced; one that answers
  * belongs to somebody else and is an error.
  */
 export async function serveApi({ socket, agent }: ApiOptions): Promise<{ close(): Promise<void> }> {
@@ -30,12 +31,7 @@ export async function serveApi({ socket, agent }: ApiOptions): Promise<{ close()
   }
   checkIsSocket(socket);
   rmSync(socket, { force: true });
-  const server = fastify({ logger: false, forceCloseConnections: true });
-  server.get("/v1/status", async (): Promise<StatusBody> => inJson(agent.status()));
-  server.get<{ Querystring: EventsQuery }>("/v1/events", ({ query }, reply) => {
-    reply.hijack();
-    sendEvents(agent.events, query, reply.raw);
-  });
+  const server = await createApi(agent);
   try {
     await server.listen({ path: socket });
     chmodSync(socket, 0o600);
@@ -44,6 +40,19 @@ export async function serveApi({ socket, agent }: ApiOptions): Promise<{ close()
     throw new Error(`cannot serve the API on ${socket}: ${(error as Error).message}`, { cause: error });
   }
   return { close: () => server.close() };
+}
+
+/** The API's server, not listening yet. */
+export async function createApi(agent: ApiAgent): Promise<ApiServer> {
+  const server = useZod(fastify({ logger: false, forceCloseConnections: true }));
+  setErrorForm(server);
+  await collectRoutes(server, agent.version);
+  registerStatus(server, agent);
+  registerServices(server, agent);
+  registerEvents(server, agent);
+  registerHealth(server, agent);
+  registerOpenApi(server);
+  return server;
 }
 
 /**
@@ -67,33 +76,6 @@ function checkIsSocket(path: string): void {
       `${path} is there already and is not a socket; remove it, or give api.socket another path`,
     );
   }
-}
-
-/** Both count when they are there, whatever their value. */
-interface EventsQuery {
-  follow?: string;
-  flows?: string;
-}
-
-/** The recent events, and with `follow` those to come, as server-sent events. */
-function sendEvents(events: Agent["events"], { follow, flows }: EventsQuery, response: ServerResponse): void {
-  response.writeHead(200, { "content-type": "text/event-stream", "cache-control": "no-store" });
-  response.flushHeaders();
-  for (const event of events.recent()) response.write(formatMessage(event));
-  if (follow === undefined) {
-    response.end();
-    return;
-  }
-  const unsubscribe = events.subscribe(
-    (event) => {
-      response.write(formatMessage(event));
-      if (response.writableLength <= MAX_UNREAD) return;
-      unsubscribe();
-      response.destroy();
-    },
-    { flows: flows !== undefined },
-  );
-  response.once("close", unsubscribe);
 }
 
 function isAnswered(socket: string): Promise<boolean> {

@@ -1,26 +1,24 @@
-import type { AgentStatus } from "../agent/status.ts";
-
-/** What becomes of a value in JSON here: a counter is a number, or text where a number would lose digits. */
-export type InJson<T> = T extends bigint
-  ? number | string
-  : T extends ReadonlyArray<infer Item>
-    ? Array<InJson<Item>>
-    : T extends object
-      ? { [Key in keyof T]: InJson<T[Key]> }
-      : T;
+import * as z from "zod";
+import type { Agent } from "../agent/agent.ts";
+import { type AgentStatus, agentStatusSchema } from "../agent/status.ts";
+import { ERRORS } from "./errors.ts";
+import type { InJson } from "./json.ts";
+import type { ApiServer } from "./schemas.ts";
 
 /** The body of `GET /v1/status`. */
 export type StatusBody = InJson<AgentStatus>;
 
-/** The value as JSON.stringify takes it, bigints as `InJson` says. */
-export function inJson<T>(value: T): InJson<T> {
-  if (typeof value === "bigint") {
-    const number = Number(value);
-    return (Number.isSafeInteger(number) ? number : value.toString()) as InJson<T>;
-  }
-  if (Array.isArray(value)) return value.map((item) => inJson(item)) as InJson<T>;
-  if (typeof value === "object" && value !== null) {
-    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, inJson(item)])) as InJson<T>;
-  }
-  return value as InJson<T>;
+/** `GET /v1/status`. */
+export function registerStatus(server: ApiServer, agent: Pick<Agent, "status">): void {
+  server.get(
+    "/v1/status",
+    {
+      schema: {
+        summary: "What the agent and its datapath are doing now",
+        querystring: z.strictObject({}),
+        response: { 200: agentStatusSchema, ...ERRORS },
+      },
+    },
+    async () => agent.status(),
+  );
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { messageOf } from "../agent/errors.ts";
-import { inJson } from "../api/status.ts";
+import { inJson } from "../api/json.ts";
 import { parseConfig } from "../config/load.ts";
 import { matchInterface } from "../config/match.ts";
 import type { Config } from "../config/schema.ts";

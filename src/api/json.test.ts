@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { inJson } from "./status.ts";
+import { inJson } from "./json.ts";
 
 describe("inJson", () => {
   it("keeps every digit of a counter", () => {

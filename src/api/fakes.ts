@@ -1,0 +1,112 @@
+/** An agent in memory, for the tests of this folder. */
+import { EventEmitter, once } from "node:events";
+import type { AgentEvent } from "../agent/events.ts";
+import type { AgentStatus } from "../agent/status.ts";
+import { REASONS } from "../datapath/layout.ts";
+import type { Counters } from "../datapath/types.ts";
+import type { ApiAgent } from "./server.ts";
+
+/** Counters that are all zero but those given. */
+export function fakeCounters(counters: Partial<Counters> = {}): Counters {
+  const zeros = Object.keys(REASONS).map((reason) => [reason, { frames: 0n, bytes: 0n }]);
+  return { ...Object.fromEntries(zeros), ...counters };
+}
+
+/** A status with each kind of service, backend, interface and fabric interface. */
+export const STATUS: AgentStatus = {
+  version: "1.2.3",
+  pid: 42,
+  since: "2026-01-02T03:04:05.000Z",
+  configuration: {
+    file: "/etc/onlink/onlink.yaml",
+    loaded: "2026-01-02T03:04:05.000Z",
+    errors: ["onlink.yaml:1:1: empty"],
+  },
+  attach: "tcx",
+  device: { name: "onlink0", address: "169.254.64.1" },
+  services: [
+    {
+      name: "metadata",
+      address: "169.254.169.254",
+      port: 80,
+      protocols: ["tcp"],
+      backends: [{ address: "127.0.0.1", port: 8775, state: "in use", kind: "host-local" }],
+    },
+    {
+      name: "dns",
+      address: "169.254.169.253",
+      port: 53,
+      protocols: ["udp", "tcp"],
+      backends: [
+        {
+          address: "192.0.2.1",
+          port: 53,
+          state: "in use",
+          kind: "fabric",
+          interface: "eth0",
+          source: "192.0.2.9",
+        },
+        { address: "198.51.100.1", port: 53, state: "out of use", reason: "no route to it" },
+      ],
+    },
+  ],
+  interfaces: [
+    { name: "eth0", state: "fabric", ifindex: 2 },
+    {
+      name: "tap0",
+      state: "attached",
+      ifindex: 5,
+      metadataAddress: "169.254.64.2",
+      flows: 3,
+      counters: fakeCounters({ forwarded: { frames: 5n, bytes: 500n } }),
+    },
+    { name: "tap1", state: "failed", ifindex: 6, reason: "it is not Ethernet" },
+    { name: "veth-web", state: "waiting" },
+  ],
+  fabric: [
+    { name: "eth0", state: "attached", ifindex: 2 },
+    { name: "eth1", state: "failed", ifindex: 3, reason: "it is not Ethernet" },
+    { name: "eth7", state: "waiting" },
+  ],
+  flows: { now: 3, limit: 16384, limitPerInterface: 1024 },
+  counters: fakeCounters({ forwarded: { frames: 7n, bytes: 2n ** 60n } }),
+  eventsLost: 12n,
+};
+
+/** An agent that is well, with this status, and a way to make events. */
+export interface FakeAgent extends ApiAgent {
+  listeners: Map<(event: AgentEvent) => void, { flows: boolean }>;
+  /** Settles when the number of listeners has changed. */
+  change(): Promise<unknown>;
+  emit(event: AgentEvent): void;
+}
+
+/** See `FakeAgent`; other answers by `changes`. */
+export function fakeAgent(changes: Partial<ApiAgent> & { recent?: readonly AgentEvent[] } = {}): FakeAgent {
+  const listeners: FakeAgent["listeners"] = new Map();
+  const changed = new EventEmitter();
+  const { recent = [], ...others } = changes;
+  return {
+    version: STATUS.version,
+    status: () => STATUS,
+    services: () => STATUS.services,
+    health: () => [],
+    readiness: () => [],
+    events: {
+      recent: () => recent,
+      subscribe(listener, options) {
+        listeners.set(listener, options);
+        changed.emit("change");
+        return () => {
+          if (listeners.delete(listener)) changed.emit("change");
+        };
+      },
+    },
+    ...others,
+    listeners,
+    change: () => once(changed, "change"),
+    emit(event) {
+      for (const listener of listeners.keys()) listener(event);
+    },
+  };
+}

@@ -1,0 +1,21 @@
+/** What becomes of a value in JSON here: a counter is a number, or text where a number would lose digits. */
+export type InJson<T> = T extends bigint
+  ? number | string
+  : T extends ReadonlyArray<infer Item>
+    ? Array<InJson<Item>>
+    : T extends object
+      ? { [Key in keyof T]: InJson<T[Key]> }
+      : T;
+
+/** The value as JSON.stringify takes it, bigints as `InJson` says. */
+export function inJson<T>(value: T): InJson<T> {
+  if (typeof value === "bigint") {
+    const number = Number(value);
+    return (Number.isSafeInteger(number) ? number : value.toString()) as InJson<T>;
+  }
+  if (Array.isArray(value)) return value.map((item) => inJson(item)) as InJson<T>;
+  if (typeof value === "object" && value !== null) {
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, inJson(item)])) as InJson<T>;
+  }
+  return value as InJson<T>;
+}

@@ -1,0 +1,135 @@
+/** The document and the answers of the API, held to each other. */
+import { channel } from "node:diagnostics_channel";
+import type { FastifyInstance, RouteOptions } from "fastify";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { answerChecker, type CheckAnswer, type OpenApiDocument } from "./check-document.ts";
+import { fakeAgent, STATUS } from "./fakes.ts";
+import { inJson } from "./json.ts";
+import type { ApiServer } from "./schemas.ts";
+import { type ApiAgent, createApi } from "./server.ts";
+
+let server: ApiServer;
+/** Every route that was registered, as the document would have it. */
+let routes: string[];
+let document: OpenApiDocument;
+let check: CheckAnswer;
+
+/** Serves the API of a fake agent, and takes its document. */
+async function serve(changes: Partial<ApiAgent> = {}): Promise<void> {
+  await server?.close();
+  server = await createApi(fakeAgent(changes));
+  document = (await server.inject("/v1/openapi.json")).json();
+  check = answerChecker(document);
+}
+
+/** Asks, and holds the answer to the document; `path` as the document has it where it differs from the URL's. */
+async function ask(url: string, path = url.split("?", 1)[0] as string) {
+  const answer = await server.inject(url);
+  const isJson = String(answer.headers["content-type"]).startsWith("application/json");
+  const body = isJson ? answer.json() : answer.body;
+  expect(check("GET", path, answer.statusCode, body)).toBeUndefined();
+  return { status: answer.statusCode, body };
+}
+
+/** fastify tells of each new server here, before it has routes. */
+const newServers = channel("fastify.initialization");
+
+function noteRoutes(message: unknown): void {
+  const { fastify } = message as { fastify: FastifyInstance };
+  fastify.addHook("onRoute", ({ method, url }: RouteOptions) => {
+    const path = url.replaceAll(/:(\w+)/g, "{$1}");
+    routes.push(...[method].flat().flatMap((one) => (one === "HEAD" ? [] : [`${one} ${path}`])));
+  });
+}
+
+beforeEach(async () => {
+  routes = [];
+  newServers.subscribe(noteRoutes);
+  await serve();
+  newServers.unsubscribe(noteRoutes);
+});
+afterEach(() => server.close());
+
+/** What to ask for, by path; those without an entry are asked for as they are. */
+const EXAMPLES: Record<string, string> = { "/v1/services/{name}": "/v1/services/dns" };
+
+it("has every route in the document, each with an answer that fits its schema", async () => {
+  const inDocument = Object.entries(document.paths).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
+  );
+  expect(routes.length).toBeGreaterThan(5);
+  expect(inDocument.sort()).toEqual(routes.sort());
+  for (const path of Object.keys(document.paths)) {
+    const { status } = await ask(EXAMPLES[path] ?? path, path);
+    expect(status, path).toBe(200);
+  }
+});
+
+it("says in the document what a schema says, and takes no more fields than that", async () => {
+  expect(document.openapi).toBe("3.1.0");
+  expect(document.components.schemas.Service).toMatchObject({
+    type: "object",
+    additionalProperties: false,
+    properties: { name: { type: "string" }, backends: { items: { $ref: "#/components/schemas/Backend" } } },
+  });
+  const dns = inJson(STATUS.services[1]);
+  expect(check("GET", "/v1/services/{name}", 200, dns)).toBeUndefined();
+  expect(check("GET", "/v1/services/{name}", 200, { ...dns, more: 1 })).toContain("additional properties");
+  expect(check("GET", "/v1/services/{name}", 200, { ...dns, port: "53" })).toContain("must be integer");
+  const [metadata] = STATUS.services;
+  await serve({ services: () => [{ ...metadata!, secret: "x" } as never] });
+  const answer = await server.inject("/v1/services");
+  expect(check("GET", "/v1/services", 200, answer.json()), "answers are not filtered").toContain(
+    "additional",
+  );
+});
+
+it("gives a service by its name", async () => {
+  expect((await ask("/v1/services")).body.services.map((one: { name: string }) => one.name)).toEqual([
+    "metadata",
+    "dns",
+  ]);
+  expect((await ask("/v1/services/dns", "/v1/services/{name}")).body).toEqual(inJson(STATUS.services[1]));
+  expect(await ask("/v1/services/ntp", "/v1/services/{name}")).toEqual({
+    status: 404,
+    body: {
+      statusCode: 404,
+      error: "Not Found",
+      message: 'no service "ntp"; GET /v1/services has all of them',
+    },
+  });
+});
+
+it.each(["/v1/health", "/v1/ready"])("answers %s with 200 or 503, and the reasons", async (path) => {
+  expect((await ask(path)).body).toMatchObject({ reasons: [] });
+  const broken = () => ["the datapath is gone"];
+  await serve({ health: broken, readiness: broken });
+  expect(await ask(path)).toMatchObject({ status: 503, body: { reasons: ["the datapath is gone"] } });
+});
+
+it("has one form for errors", async () => {
+  const notFound = await server.inject("/v2/status?x=1");
+  expect(notFound.statusCode).toBe(404);
+  expect(notFound.json()).toEqual({
+    statusCode: 404,
+    error: "Not Found",
+    message: "no GET /v2/status; GET /v1/openapi.json has what there is",
+  });
+  expect((await server.inject({ method: "DELETE", url: "/v1/status" })).statusCode).toBe(404);
+  for (const path of Object.keys(document.paths)) {
+    const { status, body } = await ask(`${EXAMPLES[path] ?? path}?frobnicate=1`, path);
+    expect(status, path).toBe(400);
+    expect(body.message, path).toContain('unknown query field "frobnicate"; ');
+  }
+  expect((await ask("/v1/events?follow=perhaps")).body.message).toMatch(/^query field "follow": /);
+  await serve({
+    status: () => {
+      throw new Error("the maps are gone");
+    },
+  });
+  expect((await ask("/v1/status")).body).toEqual({
+    statusCode: 500,
+    error: "Internal Server Error",
+    message: "the maps are gone",
+  });
+});

@@ -1,0 +1,60 @@
+/**
+ * zod schemas as fastify's: what a route declares checks its input, types its handler, and stands in the OpenAPI document. Answers are not
+ * filtered by their schema, so that a test can find one that does not fit.
+ */
+import type {
+  FastifyInstance,
+  FastifyTypeProvider,
+  RawReplyDefaultExpression,
+  RawRequestDefaultExpression,
+  RawServerDefault,
+} from "fastify";
+import * as z from "zod";
+import { inJson } from "./json.ts";
+
+/** Types of handlers from their routes' zod schemas. */
+export interface ZodTypes extends FastifyTypeProvider {
+  validator: this["schema"] extends z.ZodType ? z.output<this["schema"]> : unknown;
+  serializer: this["schema"] extends z.ZodType ? z.output<this["schema"]> : unknown;
+}
+
+/** A fastify server whose routes have zod schemas. */
+export type ApiServer = FastifyInstance<
+  RawServerDefault,
+  RawRequestDefaultExpression,
+  RawReplyDefaultExpression,
+  import("fastify").FastifyBaseLogger,
+  ZodTypes
+>;
+
+/** A flag of a query: there, or with a value. */
+export const flag = z.enum(["", "true", "false"]).optional();
+
+/** Whether a flag is set: `?flag` and `?flag=true`. */
+export function isSet(value: z.output<typeof flag>): boolean {
+  return value === "" || value === "true";
+}
+
+/** Makes a server take zod schemas. */
+export function useZod(server: FastifyInstance): ApiServer {
+  server.setValidatorCompiler<z.ZodType>(({ schema, httpPart }) => (input) => {
+    const result = schema.safeParse(input);
+    if (result.success) return { value: result.data };
+    const known = schema instanceof z.ZodObject ? Object.keys(schema.shape) : [];
+    return {
+      error: new Error(result.error.issues.map((issue) => describe(issue, httpPart, known)).join("; ")),
+    };
+  });
+  server.setSerializerCompiler(() => (data) => JSON.stringify(inJson(data)));
+  return server.withTypeProvider<ZodTypes>();
+}
+
+/** An issue in words: which field, what is wrong. */
+function describe(issue: z.core.$ZodIssue, part: string | undefined, known: readonly string[]): string {
+  const field = `${part === "querystring" ? "query" : (part ?? "input")} field`;
+  if (issue.code === "unrecognized_keys" && issue.path.length === 0) {
+    const has = known.length === 0 ? "this path takes none" : `known here: ${known.join(", ")}`;
+    return `unknown ${field} ${issue.keys.map((key) => JSON.stringify(key)).join(", ")}; ${has}`;
+  }
+  return `${field} ${JSON.stringify(issue.path.join("."))}: ${issue.message}`;
+}
