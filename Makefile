@@ -14,7 +14,7 @@ help:
 	@echo 'make build      compile the datapath and the agent into dist/'
 	@echo 'make lint       biome; make typecheck: the TypeScript compiler, tests included'
 	@echo 'make fuzz       hold datapath and model together until told to stop (root); SEED=N repeats a failure'
-	@echo 'make bench      measure against the direct path (root)'
+	@echo 'make bench      measure next to peers and write docs/benchmarks.md (root); ONLY=arp for a part'
 	@echo 'make clean      remove what was built'
 
 # The real demo needs the datapath; where it cannot be built, and where there is no root or no Linux, the demo is simulated and says so.
@@ -38,7 +38,7 @@ fuzz: build .cache/system-test
 
 bench: build .cache/system-test .cache/system-bench
 	@scripts/check-root.sh
-	@npx --no-install vitest run --project bench
+	@npx --no-install vitest run $(ONLY:%=bench/%.bench.ts) --project bench --disable-console-intercept
 
 build: dist/onlink.bpf.o dist/cli/main.js
 

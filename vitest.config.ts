@@ -10,7 +10,7 @@ export default defineConfig({
         test: {
           name: "unit",
           sequence: { groupOrder: 0 },
-          include: ["src/**/*.test.ts"],
+          include: ["src/**/*.test.ts", "bench/**/*.test.ts"],
           exclude: ["src/**/*.kernel.test.ts"],
         },
       },
@@ -52,6 +52,7 @@ export default defineConfig({
           name: "bench",
           sequence: { groupOrder: 3 },
           include: ["bench/**/*.bench.ts"],
+          globalSetup: "bench/finish.ts",
           fileParallelism: false,
           testTimeout: 600_000,
         },

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Load for the benchmarks: servers that do next to nothing, and clients that count. One thread each, so that on a machine of two
+ * processors client and server have one each.
+ *
+ *   load serve-tcp ADDRESS PORT               answers a request of SIZE bytes with as many, and closes
+ *   load serve-udp ADDRESS PORT               answers every datagram
+ *   load connect ADDRESS PORT SECONDS WINDOW  new connection, one request, one answer, close; WINDOW of them at a time
+ *   load udp ADDRESS PORT SECONDS WINDOW      datagram and answer; WINDOW sockets with one datagram under way each
+ *   load arp INTERFACE ADDRESS COUNT          ARP request and reply, one after the other
+ *
+ * The clients print one line of JSON: how many exchanges went well and how many did not, in how many seconds, and their times in
+ * microseconds. A server prints "ready" and goes on until it is killed.
+ */
+#define _GNU_SOURCE
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+#include <netinet/if_ether.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SIZE 64
+#define MAX_EVENTS 256
+#define MAX_WINDOW 1024
+/* An exchange that takes longer has failed, in ns. */
+#define PATIENCE 1000000000ull
+/* Times are kept in steps of a quarter microsecond, up to 16 ms; what takes longer counts as that. */
+#define STEP_NS 250
+#define STEPS 65536
+
+static uint32_t histogram[STEPS];
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return time.tv_sec * 1000000000ull + time.tv_nsec;
+}
+
+static struct sockaddr_in address_of(const char *address, const char *port)
+{
+	struct sockaddr_in result = { .sin_family = AF_INET, .sin_port = htons(atoi(port)) };
+
+	if (inet_pton(AF_INET, address, &result.sin_addr) != 1) {
+		fprintf(stderr, "%s is not an IPv4 address\n", address);
+		exit(2);
+	}
+	return result;
+}
+
+static void watch(int epoll, int fd, uint32_t events, uint32_t data)
+{
+	struct epoll_event event = { .events = events, .data.u32 = data };
+
+	if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event))
+		die("epoll_ctl");
+}
+
+static void ready(void)
+{
+	puts("ready");
+	fflush(stdout);
+}
+
+static void serve_tcp(const char *address, const char *port)
+{
+	struct sockaddr_in at = address_of(address, port);
+	int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0), epoll = epoll_create1(0), one = 1;
+	struct epoll_event events[MAX_EVENTS];
+	char buffer[SIZE];
+
+	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+	if (bind(listener, (struct sockaddr *)&at, sizeof(at)) || listen(listener, 4096))
+		die("listen");
+	watch(epoll, listener, EPOLLIN, listener);
+	ready();
+	for (;;) {
+		int count = epoll_wait(epoll, events, MAX_EVENTS, -1);
+
+		for (int i = 0; i < count; i++) {
+			int fd = events[i].data.u32;
+
+			if (fd == listener) {
+				while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK)) >= 0)
+					watch(epoll, fd, EPOLLIN, fd);
+				continue;
+			}
+			/* The server closes first: the client's port is free at once, and how many there are is no limit. */
+			if (recv(fd, buffer, SIZE, 0) == SIZE)
+				send(fd, buffer, SIZE, MSG_NOSIGNAL);
+			close(fd);
+		}
+	}
+}
+
+static void serve_udp(const char *address, const char *port)
+{
+	struct sockaddr_in at = address_of(address, port), from;
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), room = 4 << 20;
+	char buffer[2048];
+
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof(room));
+	if (bind(fd, (struct sockaddr *)&at, sizeof(at)))
+		die("bind");
+	ready();
+	for (;;) {
+		socklen_t length = sizeof(from);
+		ssize_t size = recvfrom(fd, buffer, sizeof(buffer), 0, (struct sockaddr *)&from, &length);
+
+		if (size > 0)
+			sendto(fd, buffer, size, 0, (struct sockaddr *)&from, length);
+	}
+}
+
+static void keep_time(uint64_t ns)
+{
+	histogram[ns / STEP_NS < STEPS ? ns / STEP_NS : STEPS - 1]++;
+}
+
+static double percentile(uint64_t total, double share)
+{
+	uint64_t seen = 0;
+
+	for (uint32_t step = 0; step < STEPS; step++) {
+		seen += histogram[step];
+		if (seen > total * share)
+			return (step + 0.5) * STEP_NS / 1000.0;
+	}
+	return 0;
+}
+
+static void report(uint64_t good, uint64_t failed, uint64_t elapsed_ns)
+{
+	printf("{\"good\": %llu, \"failed\": %llu, \"seconds\": %.6f, \"p50\": %.2f, \"p99\": %.2f}\n", (unsigned long long)good,
+	       (unsigned long long)failed, elapsed_ns / 1e9, percentile(good, 0.5), percentile(good, 0.99));
+}
+
+struct exchange {
+	int fd;
+	uint64_t begun;
+	bool answered;
+};
+
+static int open_socket(int type, const struct sockaddr_in *to)
+{
+	int fd = socket(AF_INET, type | SOCK_NONBLOCK, 0), one = 1;
+
+	if (fd < 0)
+		die("socket");
+	if (type == SOCK_STREAM)
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (connect(fd, (const struct sockaddr *)to, sizeof(*to)) && errno != EINPROGRESS) {
+		close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void connect_load(const char *address, const char *port, double seconds, uint32_t window)
+{
+	struct sockaddr_in to = address_of(address, port);
+	struct exchange exchanges[MAX_WINDOW];
+	struct epoll_event events[MAX_EVENTS];
+	int epoll = epoll_create1(0);
+	uint64_t begun = now_ns(), end = begun + seconds * 1e9, good = 0, failed = 0, now;
+	char buffer[SIZE] = { 0 };
+
+	for (uint32_t i = 0; i < window; i++)
+		exchanges[i].fd = -1;
+	while ((now = now_ns()) < end) {
+		for (uint32_t i = 0; i < window; i++) {
+			struct exchange *exchange = &exchanges[i];
+
+			if (exchange->fd >= 0 && now - exchange->begun > PATIENCE) {
+				close(exchange->fd);
+				exchange->fd = -1;
+				failed++;
+			}
+			if (exchange->fd >= 0)
+				continue;
+			exchange->begun = now_ns();
+			exchange->answered = false;
+			exchange->fd = open_socket(SOCK_STREAM, &to);
+			if (exchange->fd < 0)
+				failed++;
+			else
+				watch(epoll, exchange->fd, EPOLLOUT, i);
+		}
+		int count = epoll_wait(epoll, events, MAX_EVENTS, 10);
+
+		for (int e = 0; e < count; e++) {
+			uint32_t i = events[e].data.u32;
+			struct exchange *exchange = &exchanges[i];
+			struct epoll_event reading = { .events = EPOLLIN, .data.u32 = i };
+
+			if (events[e].events & EPOLLOUT && send(exchange->fd, buffer, SIZE, MSG_NOSIGNAL) == SIZE &&
+			    !epoll_ctl(epoll, EPOLL_CTL_MOD, exchange->fd, &reading))
+				continue;
+			ssize_t size = recv(exchange->fd, buffer, SIZE, 0);
+
+			if (size == SIZE) {
+				exchange->answered = true;
+				size = recv(exchange->fd, buffer, SIZE, 0);
+			}
+			if (size < 0 && errno == EAGAIN)
+				continue;
+			if (size == 0 && exchange->answered) {
+				keep_time(now_ns() - exchange->begun);
+				good++;
+			} else {
+				failed++;
+			}
+			close(exchange->fd);
+			exchange->fd = -1;
+		}
+	}
+	report(good, failed, now - begun);
+}
+
+static void udp_load(const char *address, const char *port, double seconds, uint32_t window)
+{
+	struct sockaddr_in to = address_of(address, port);
+	struct exchange exchanges[MAX_WINDOW];
+	struct epoll_event events[MAX_EVENTS];
+	int epoll = epoll_create1(0);
+	uint64_t begun, end, good = 0, failed = 0, now;
+	char buffer[SIZE] = { 0 };
+
+	for (uint32_t i = 0; i < window; i++) {
+		exchanges[i].fd = open_socket(SOCK_DGRAM, &to);
+		if (exchanges[i].fd < 0)
+			die("connect");
+		exchanges[i].begun = 0;
+		watch(epoll, exchanges[i].fd, EPOLLIN, i);
+	}
+	begun = now_ns();
+	end = begun + seconds * 1e9;
+	/* The answer of an exchange given up may still come: it is told by the time that it carries. */
+	while ((now = now_ns()) < end) {
+		for (uint32_t i = 0; i < window; i++) {
+			struct exchange *exchange = &exchanges[i];
+
+			if (exchange->begun && now - exchange->begun < PATIENCE)
+				continue;
+			if (exchange->begun)
+				failed++;
+			exchange->begun = now_ns();
+			memcpy(buffer, &exchange->begun, sizeof(exchange->begun));
+			send(exchange->fd, buffer, SIZE, 0);
+		}
+		int count = epoll_wait(epoll, events, MAX_EVENTS, 10);
+
+		for (int e = 0; e < count; e++) {
+			struct exchange *exchange = &exchanges[events[e].data.u32];
+
+			while (recv(exchange->fd, buffer, SIZE, 0) == SIZE) {
+				if (memcmp(buffer, &exchange->begun, sizeof(exchange->begun)))
+					continue;
+				keep_time(now_ns() - exchange->begun);
+				good++;
+				exchange->begun = now_ns();
+				memcpy(buffer, &exchange->begun, sizeof(exchange->begun));
+				send(exchange->fd, buffer, SIZE, 0);
+			}
+		}
+	}
+	report(good, failed, now - begun);
+}
+
+static void arp_load(const char *interface, const char *address, uint64_t count)
+{
+	struct {
+		struct ether_header ethernet;
+		struct ether_arp arp;
+	} __attribute__((packed)) frame = { 0 };
+	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ARP), .sll_ifindex = if_nametoindex(interface) };
+	int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ARP));
+	struct in_addr target = address_of(address, "0").sin_addr, own;
+	struct ifreq request = { 0 };
+	uint64_t begun = now_ns(), good = 0;
+
+	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)))
+		die("packet socket");
+	strncpy(request.ifr_name, interface, IFNAMSIZ - 1);
+	if (ioctl(fd, SIOCGIFHWADDR, &request))
+		die("MAC of the interface");
+	memset(frame.ethernet.ether_dhost, 0xff, ETH_ALEN);
+	memcpy(frame.ethernet.ether_shost, request.ifr_hwaddr.sa_data, ETH_ALEN);
+	memcpy(frame.arp.arp_sha, request.ifr_hwaddr.sa_data, ETH_ALEN);
+	if (ioctl(fd, SIOCGIFADDR, &request))
+		die("address of the interface");
+	own = ((struct sockaddr_in *)&request.ifr_addr)->sin_addr;
+	frame.ethernet.ether_type = htons(ETH_P_ARP);
+	frame.arp.arp_hrd = htons(ARPHRD_ETHER);
+	frame.arp.arp_pro = htons(ETH_P_IP);
+	frame.arp.arp_hln = ETH_ALEN;
+	frame.arp.arp_pln = sizeof(own);
+	frame.arp.arp_op = htons(ARPOP_REQUEST);
+	memcpy(frame.arp.arp_spa, &own, sizeof(own));
+	memcpy(frame.arp.arp_tpa, &target, sizeof(target));
+
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t sent = now_ns();
+		struct pollfd poller = { .fd = fd, .events = POLLIN };
+		bool answered = false;
+
+		if (send(fd, &frame, sizeof(frame), 0) != sizeof(frame))
+			die("send");
+		while (!answered && now_ns() - sent < PATIENCE && poll(&poller, 1, 1000) == 1) {
+			unsigned char buffer[256];
+			ssize_t size = recv(fd, buffer, sizeof(buffer), 0);
+			const struct ether_arp *arp = (const void *)(buffer + sizeof(struct ether_header));
+
+			answered = size >= (ssize_t)sizeof(frame) && arp->arp_op == htons(ARPOP_REPLY) &&
+				   !memcmp(arp->arp_spa, &target, sizeof(target));
+		}
+		if (!answered)
+			continue;
+		keep_time(now_ns() - sent);
+		good++;
+	}
+	report(good, count - good, now_ns() - begun);
+}
+
+int main(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	uint32_t window = argc == 6 ? atoi(argv[5]) : 0;
+
+	if (!strcmp(what, "serve-tcp") && argc == 4)
+		serve_tcp(argv[2], argv[3]);
+	else if (!strcmp(what, "serve-udp") && argc == 4)
+		serve_udp(argv[2], argv[3]);
+	else if (!strcmp(what, "connect") && window > 0 && window <= MAX_WINDOW)
+		connect_load(argv[2], argv[3], atof(argv[4]), window);
+	else if (!strcmp(what, "udp") && window > 0 && window <= MAX_WINDOW)
+		udp_load(argv[2], argv[3], atof(argv[4]), window);
+	else if (!strcmp(what, "arp") && argc == 5)
+		arp_load(argv[2], argv[3], strtoull(argv[4], NULL, 10));
+	else
+		return 2;
+	return 0;
+}

@@ -1,0 +1,123 @@
+/**
+ * The ways from a guest to a backend that the benchmarks set side by side, each on a host of its own, since what one needs (rules, connection
+ * tracking, programs) would cost the others:
+ *
+ *   direct    no translation: the guest asks the host's own address, or is routed to the fabric
+ *   nftables  DNAT to the backend, masquerade towards the fabric: what one would write by hand
+ *   onlink
+ */
+import { type Fabric, type Guest, type Lab, openLab } from "../src/lab/lab.ts";
+import { startAgent } from "../test/support/agent.ts";
+import { output, shell } from "../test/support/commands.ts";
+import { buildLoad } from "./load.ts";
+
+/** Where the backend of a service runs. */
+export type Side = "host-local" | "fabric";
+
+/** One host with its guest, its fabric, and a server of each kind on the host and in the fabric. */
+export interface Way {
+  lab: Lab;
+  guest: Guest;
+  fabric: Fabric;
+  /** Whom the guest asks, by where the backend is. */
+  address: Record<Side, string>;
+}
+
+/** Ports that the servers listen on, and the guest asks: the program load over TCP and UDP, and iperf3. */
+export const PORT = { load: 8080, iperf: 5201 } as const;
+
+const SERVICE: Record<Side, string> = { "host-local": "169.254.169.254", fabric: "169.254.169.253" };
+const BACKEND: Record<Side, string> = { "host-local": "127.0.0.1", fabric: "192.0.2.10" };
+const DIRECT: Record<Side, string> = { "host-local": "10.0.1.1", fabric: BACKEND.fabric };
+
+/** More than the guest has, so that no flow waits for one of its own kind to be forgotten. */
+const FABRIC_PORTS = [1024, 32767];
+/** No limit of flows is to be met. */
+const MANY_FLOWS = 1_000_000;
+
+/** Opens all three. */
+export async function openWays(): Promise<
+  { [name in "onlink" | "direct" | "nftables"]: Way } & AsyncDisposable
+> {
+  const load = buildLoad();
+  const onlink = await openWay(load, SERVICE);
+  await startAgent(onlink.lab, onlinkConfig());
+  const direct = await openWay(load, DIRECT);
+  await shell(direct.lab.host, "echo 1 >/proc/sys/net/ipv4/ip_forward");
+  await output(direct.fabric, ["ip", "route", "add", "10.0.1.0/24", "via", "192.0.2.1"]);
+  const nftables = await openWay(load, SERVICE);
+  await shell(
+    nftables.lab.host,
+    "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv4/conf/vif-web/route_localnet",
+  );
+  await output(nftables.lab.host, ["nft", "-f", "-"], { input: nftablesRules() });
+  return {
+    onlink,
+    direct,
+    nftables,
+    async [Symbol.asyncDispose]() {
+      for (const { lab } of [onlink, direct, nftables]) await lab.close();
+    },
+  };
+}
+
+async function openWay(load: string, address: Record<Side, string>): Promise<Way> {
+  const lab = await openLab();
+  const fabric = await lab.addFabric({
+    name: "fab0",
+    hostAddress: "192.0.2.1/24",
+    address: `${BACKEND.fabric}/24`,
+  });
+  const guest = await lab.addGuest({
+    name: "web",
+    link: "veth",
+    behaviour: "routed",
+    address: "10.0.1.3/24",
+    gateway: "10.0.1.1",
+  });
+  for (const where of [lab.host, fabric]) {
+    for (const kind of ["serve-tcp", "serve-udp"])
+      await (await where.start([load, kind, "0.0.0.0", String(PORT.load)])).waitForLine(/^ready$/);
+    const iperf = await where.start(["iperf3", "--server", "--forceflush", "--port", String(PORT.iperf)]);
+    await iperf.waitForLine(/listening/);
+  }
+  return { lab, guest, fabric, address };
+}
+
+function onlinkConfig(): object {
+  const sides: Side[] = ["host-local", "fabric"];
+  return {
+    services: sides.flatMap((side) =>
+      Object.entries(PORT).map(([name, port]) => ({
+        name: `${name}-${side}`,
+        address: SERVICE[side],
+        port,
+        protocol: ["tcp", "udp"],
+        backends: [`${BACKEND[side]}:${port}`],
+      })),
+    ),
+    interfaces: [{ name: "vif-*" }],
+    limits: { flows: MANY_FLOWS, flowsPerInterface: MANY_FLOWS },
+    fabric: { ports: FABRIC_PORTS },
+  };
+}
+
+function nftablesRules(): string {
+  const rules = (["host-local", "fabric"] as const).flatMap((side) =>
+    Object.values(PORT).flatMap((port) =>
+      ["tcp", "udp"].map(
+        (protocol) => `ip daddr ${SERVICE[side]} ${protocol} dport ${port} dnat to ${BACKEND[side]}:${port}`,
+      ),
+    ),
+  );
+  return `table ip services {
+    chain to-backends {
+      type nat hook prerouting priority dstnat
+      ${rules.join("\n      ")}
+    }
+    chain to-fabric {
+      type nat hook postrouting priority srcnat
+      oifname "fab0" masquerade
+    }
+  }\n`;
+}
