@@ -23,8 +23,6 @@
 /* How often to look whether there are flows again. */
 #define SWEEP_IDLE_NS NS_PER_S
 #define EBUSY 16
-/* Instead of a port to avoid: none. No __be16 is as large. */
-#define NO_PORT_TO_AVOID 0x10000
 #define PORT_ATTEMPTS 64
 /* Where a guest's own source port is taken (two service addresses, one backend), another is drawn from here up. */
 #define HOST_LOCAL_PORT_MIN 1024
@@ -202,31 +200,39 @@ static __always_inline long start_sweeping(void)
 }
 
 /*
- * Claims a source port towards the backend; 0, or the reason why there is none. `avoid`: the port of the flow that this one takes
- * the place of, which the backend may still remember (TIME_WAIT), or NO_PORT_TO_AVOID.
+ * Claims a source port towards the backend; 0, or the reason why there is none. `former`: that of the flow that this one takes the place
+ * of, or zero. It stays: the backend may hold the old connection in TIME_WAIT, and takes the new one since its sequence numbers and
+ * timestamps come after those of the old (RFC 6191), which is only so for the ends that had it before.
+ *
+ * Towards the fabric the ports are taken one after the other, so that one is used again as late as can be, when the backend has forgotten
+ * who had it.
  */
 static __always_inline __u32 claim_port(const struct settings *settings, const struct flow_key *key, struct reverse_key *reverse_key,
-					__u32 avoid)
+					__be16 former)
 {
-	__u32 first = HOST_LOCAL_PORT_MIN, span = 65536 - HOST_LOCAL_PORT_MIN, offset = bpf_get_prandom_u32();
+	__u32 first = HOST_LOCAL_PORT_MIN, span = 65536 - HOST_LOCAL_PORT_MIN, offset, zero = 0, *next;
+	__be16 preferred = former;
 	int error; /* not long: before Linux 6.4 the upper half of what a map update returns is undefined */
 
 	if (reverse_key->kind == BACKEND_FABRIC) {
 		first = settings->fabric_port_min;
 		span = settings->fabric_port_max - first + 1;
-	} else if (key->guest_port && key->guest_port != avoid) {
+	} else if (!preferred) {
 		/* The port stays where it can: an operator finds the guest's own port in the server's log. */
-		reverse_key->nat_port = key->guest_port;
+		preferred = key->guest_port;
+	}
+	if (preferred) {
+		reverse_key->nat_port = preferred;
 		error = bpf_map_update_elem(&reverse, reverse_key, key, BPF_NOEXIST);
 		if (error != -EEXIST)
 			return error ? REASON_LIMIT : 0;
 	}
-	if (!span)
+	next = bpf_map_lookup_elem(&next_port, &zero);
+	if (!span || !next)
 		return REASON_NO_PORT;
+	offset = __sync_fetch_and_add(next, 1);
 	for (int attempt = 0; attempt < PORT_ATTEMPTS; attempt++) {
 		reverse_key->nat_port = bpf_htons(first + (offset + attempt) % span);
-		if (reverse_key->nat_port == avoid)
-			continue;
 		error = bpf_map_update_elem(&reverse, reverse_key, key, BPF_NOEXIST);
 		if (error != -EEXIST)
 			return error ? REASON_LIMIT : 0;
@@ -250,7 +256,7 @@ static __always_inline struct flow *new_flow(struct scratch *scratch, __u8 opene
  * Row I2: a flow for this frame of the guest, to one of the service's backends, chosen at random. 0, or the reason why there is none;
  * then nothing has changed.
  */
-static __noinline enum reason open_flow(struct scratch *scratch, const struct service *service, __u32 avoid)
+static __noinline enum reason open_flow(struct scratch *scratch, const struct service *service, __be16 former)
 {
 	const struct frame *frame = &scratch->frame;
 	struct flow_key *key = &scratch->key;
@@ -284,7 +290,7 @@ static __noinline enum reason open_flow(struct scratch *scratch, const struct se
 
 	if (!count_flow_on(settings, key->vif))
 		return REASON_LIMIT;
-	reason = claim_port(settings, key, reverse_key, avoid);
+	reason = claim_port(settings, key, reverse_key, former);
 	if (!reason) {
 		flow->nat_port = reverse_key->nat_port;
 		shard = flows_with(settings, key);
@@ -304,7 +310,7 @@ static __noinline enum reason open_flow(struct scratch *scratch, const struct se
  * A flow for a frame of the host to a metadata address. In the guest's view it comes from a service address, from the host's own
  * source port where that is free; `reverse_key` is the frame's own. 0, or the reason why there is none.
  */
-static __noinline enum reason open_flow_to_guest(struct scratch *scratch, __u32 avoid)
+static __noinline enum reason open_flow_to_guest(struct scratch *scratch)
 {
 	struct flow_key *key = &scratch->key;
 	struct reverse_key *reverse_key = &scratch->reverse_key;
@@ -339,7 +345,7 @@ static __noinline enum reason open_flow_to_guest(struct scratch *scratch, __u32 
 		/* An echo's identifier stays: it is not a port that could be changed. */
 		if (attempt && key->protocol == IPPROTO_ICMP)
 			break;
-		if (key->service_port == avoid || (!key->service_port && key->protocol != IPPROTO_ICMP))
+		if (!key->service_port && key->protocol != IPPROTO_ICMP)
 			continue;
 		shard = flows_with(settings, key);
 		error = shard ? bpf_map_update_elem(shard, key, flow, BPF_NOEXIST) : -EBUSY;

@@ -141,6 +141,14 @@ struct {
 	__type(value, __u32);
 } flow_total SEC(".maps");
 
+/* Written by the datapath: where the search for a free port begins next. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} next_port SEC(".maps");
+
 /*
  * Written by the datapath alone. The flows are spread over several maps, so that the sweeper (flow.h) can go through a million of
  * them in small steps; the agent makes the inner maps.

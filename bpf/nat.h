@@ -132,7 +132,7 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 	struct service_key service_key;
 	struct service *service;
 	struct flow *flow;
-	__u32 avoid = NO_PORT_TO_AVOID;
+	__be16 former = 0;
 	__u32 reason;
 	void *shard;
 
@@ -147,7 +147,7 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 		return drop(skb, ifindex, REASON_LIMIT);
 	flow = find_flow(settings, shard, key);
 	if (flow && flow->state == FLOW_CLOSING && opens_tcp(frame)) {
-		avoid = flow->nat_port;
+		former = flow->nat_port;
 		end_flow(shard, key, flow);
 		flow = NULL;
 	}
@@ -163,7 +163,7 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 		return refuse(skb, frame, vif, service);
 	if (key->protocol == IPPROTO_TCP && !opens_tcp(frame))
 		return vif->flags & VIF_REJECT_UNKNOWN_PORT ? reject(skb, frame, REASON_NO_FLOW) : drop(skb, ifindex, REASON_NO_FLOW);
-	reason = open_flow(scratch, service, avoid);
+	reason = open_flow(scratch, service, former);
 	flow = bpf_map_lookup_elem(shard, key);
 	if (flow)
 		return send_to_backend(skb, scratch, flow);

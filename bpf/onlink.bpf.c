@@ -106,7 +106,7 @@ int onlink_vif(struct __sk_buff *skb)
 }
 
 /* From the host to a metadata address, in no flow yet: opens one to the guest, where the frame is one that opens. */
-static __noinline int open_from_host(struct __sk_buff *skb, struct scratch *scratch, __u32 avoid)
+static __noinline int open_from_host(struct __sk_buff *skb, struct scratch *scratch)
 {
 	struct reverse_key *reverse_key = &scratch->reverse_key;
 	struct frame *frame = &scratch->frame;
@@ -121,7 +121,7 @@ static __noinline int open_from_host(struct __sk_buff *skb, struct scratch *scra
 	key->guest_port = reverse_key->nat_port;
 	key->service_port = reverse_key->backend_port;
 	key->protocol = reverse_key->protocol;
-	reason = open_flow_to_guest(scratch, avoid);
+	reason = open_flow_to_guest(scratch);
 	if (reason == REASON_LIMIT)
 		return drop_over_limit(skb, key);
 	if (reason)
@@ -139,7 +139,6 @@ int onlink_host(struct __sk_buff *skb)
 	struct reverse_key *reverse_key;
 	struct frame *frame;
 	struct flow *flow;
-	__u32 avoid = NO_PORT_TO_AVOID;
 	int verdict;
 
 	if (!settings || !scratch || skb->protocol != bpf_htons(ETH_P_IP) || !read_eth_ipv4(skb, &scratch->frame.head))
@@ -173,13 +172,11 @@ int onlink_host(struct __sk_buff *skb)
 	if (flow && flow->state == FLOW_CLOSING && opens_tcp(frame)) {
 		void *shard = flows_with(settings, &scratch->key);
 
-		if (flow->opener == FLOW_BACKEND)
-			avoid = scratch->key.service_port;
 		if (shard)
 			end_flow(shard, &scratch->key, flow);
 		flow = NULL;
 	}
-	return flow ? send_to_guest(skb, scratch, flow, SIDE_HOST) : open_from_host(skb, scratch, avoid);
+	return flow ? send_to_guest(skb, scratch, flow, SIDE_HOST) : open_from_host(skb, scratch);
 }
 
 /* From the fabric: tc ingress on the interfaces that lead to fabric backends. Most traffic there is the host's own. */

@@ -507,7 +507,7 @@ const natCases: Case[] = [
   },
   {
     row: "I2",
-    title: "a SYN on a closing flow opens a new one from another port",
+    title: "a SYN on a closing flow opens a new one from the same port",
     before: [openTcp, vif(tcpFrame({ ...fromGuest, ...syn, flags: TCP_FLAG.rst }))],
     input: openTcp,
     verdict: send(
@@ -517,9 +517,33 @@ const natCases: Case[] = [
         source: METADATA_ADDRESS,
         destination: "127.0.0.1",
         ...natSyn,
-        sourcePort: 1024,
         ip: { ...fromGuest.ip, ttl: 64 },
       }),
+    ),
+    reason: "forwarded",
+  },
+  {
+    row: "I2",
+    title: "towards the fabric too, where the next flow of others would get another",
+    given: (state) => {
+      const backend = {
+        kind: "fabric",
+        address: DNS_BACKEND,
+        port: 8080,
+        source: FABRIC_SOURCE,
+        ifindex: FABRIC,
+      } as const;
+      setService(
+        state,
+        { address: METADATA, protocol: "tcp", port: 80 },
+        { id: 1, backends: [backend], responseHopLimit: 64, whenNoBackend: "reject" },
+      );
+    },
+    before: [openTcp, vif(tcpFrame({ ...fromGuest, ...syn, flags: TCP_FLAG.rst }))],
+    input: openTcp,
+    verdict: send(
+      TO_FABRIC,
+      tcpFrame({ ...onFabric, ...natSyn, sourcePort: 61000, ip: { ...fromGuest.ip, ttl: 64 } }),
     ),
     reason: "forwarded",
   },
@@ -1273,10 +1297,10 @@ const hostCases: Case[] = [
   },
   {
     row: "host",
-    title: "a SYN on a closing flow that the host opened comes from another port",
+    title: "a SYN on a closing flow that the host opened comes from the same port",
     before: [openSsh, host(tcpFrame({ ...fromAdmin, ...ssh, flags: TCP_FLAG.rst }))],
     input: openSsh,
-    verdict: toVif(tcpFrame({ ...fromService, ...ssh, sourcePort: 1024 })),
+    verdict: toVif(tcpFrame({ ...fromService, ...ssh })),
     reason: "returned",
     vif: VIF,
   },

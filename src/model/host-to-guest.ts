@@ -5,16 +5,8 @@ import { DEFAULT_TTL, type Ipv4Frame } from "./rewrite.ts";
 import { type FlowKey, flowKey, type ReverseKey, type Vif } from "./state.ts";
 import { type Context, type Counted, drop } from "./verdict.ts";
 
-/**
- * Opens a flow with the host's frame and sends it on. `reverse`: the frame's own, which no flow has; `formerPort`: the port in the guest's
- * view that the new flow must not have.
- */
-export function openToGuest(
-  context: Context,
-  frame: Ipv4Frame,
-  reverse: ReverseKey,
-  formerPort: number | undefined,
-): Counted {
+/** Opens a flow with the host's frame and sends it on. `reverse`: the frame's own, which no flow has. */
+export function openToGuest(context: Context, frame: Ipv4Frame, reverse: ReverseKey): Counted {
   const { settings, flows, vifs } = context.state;
   const vif = [...vifs.values()].find(({ metadataAddress }) => metadataAddress === reverse.nat);
   const { transport } = frame.ip;
@@ -33,7 +25,7 @@ export function openToGuest(
   const overLimit = dropOverLimit(context, vif, keyWith(reverse.backendPort)); // I8
   if (overLimit !== undefined) return overLimit;
 
-  const taken = (port: number) => port === formerPort || flows.has(flowKey(keyWith(port)));
+  const taken = (port: number) => flows.has(flowKey(keyWith(port)));
   // An echo's identifier stays: it is not a port that could be changed.
   const servicePort =
     reverse.protocol === "icmp"

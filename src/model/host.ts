@@ -24,9 +24,7 @@ export function fromHost(context: Context, bytes: Uint8Array): Counted {
   const flow = findReverse(context, key);
   if (flow !== undefined && !replacesFlow(flow, frame)) return sendToGuest(context, flow, frame); // I2
   if (flow !== undefined) endFlow(context.state, flow, context.events);
-  // The guest may hold the old connection in TIME-WAIT yet, so it sees the new one come from another port.
-  const formerPort = flow?.openedBy === "host" ? flow.servicePort : undefined;
-  return openToGuest(context, frame, key, formerPort);
+  return openToGuest(context, frame, key);
 }
 
 /** The flow that a frame to a metadata address belongs to, or opens; undefined where it can do neither. */

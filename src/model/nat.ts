@@ -43,7 +43,7 @@ export function natFromGuest(
   const flow = findFlow(context, key);
   if (flow === undefined) return openToBackend(context, vif, frame, key, undefined);
   if (!replacesFlow(flow, frame)) return sendToBackend(context, flow, frame);
-  // The backend may hold the old connection in TIME-WAIT yet, so the new one comes from another port.
+  // The backend may hold the old connection in TIME-WAIT yet; it takes a new one of the same ends (RFC 6191).
   endFlow(context.state, flow, context.events);
   return openToBackend(context, vif, frame, key, flow.natPort);
 }
@@ -76,8 +76,13 @@ function openToBackend(
     nat,
     natPort,
   });
-  const taken = (port: number) => port === formerPort || reverse.has(reverseKey(reverseWith(port)));
-  const natPort = choosePort(context, { ...portsFor(context.state.settings, kind, key.guestPort), taken });
+  const taken = (port: number) => reverse.has(reverseKey(reverseWith(port)));
+  const ports = portsFor(context.state.settings, kind, key.guestPort);
+  const natPort = choosePort(context, {
+    ...ports,
+    ...(formerPort !== undefined && { own: formerPort }),
+    taken,
+  });
   if (natPort === undefined) return drop("no-port", vif.ifindex);
   const flow = openFlow(context, vif, {
     ...key,

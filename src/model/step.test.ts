@@ -327,7 +327,7 @@ test("only a bare SYN takes the place of a closing flow", () => {
     expect(tcpStep(state, "guest", flags, NOW)).toBe("forwarded");
   expect(onlyFlow(state)).toMatchObject({ state: "closing", natPort: 40000 });
   tcpStep(state, "guest", TCP_FLAG.syn, NOW);
-  expect(onlyFlow(state)).toMatchObject({ state: "opening", natPort: 1024 });
+  expect(onlyFlow(state)).toMatchObject({ state: "opening", natPort: 40000 });
 });
 
 test.each([
