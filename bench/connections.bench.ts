@@ -5,7 +5,7 @@ import { record } from "./record.ts";
 import { rounds } from "./rounds.ts";
 import { openWays, PORT, type Way } from "./ways.ts";
 
-const ROUNDS = 5;
+const ROUNDS = 9;
 const SECONDS = 1;
 /** Connections under way at a time. */
 const WINDOW = 32;

@@ -1,0 +1,93 @@
+import { expect, test } from "vitest";
+import {
+  figure,
+  formatMeasurement,
+  judge,
+  type Measurement,
+  plotName,
+  spread,
+  toMarkdown,
+  toSvg,
+} from "./report.ts";
+import { rounds } from "./rounds.ts";
+
+const MEASUREMENT: Measurement = {
+  part: "udp",
+  work: "Rate to a <fabric> backend",
+  unit: "answers/s",
+  values: { onlink: [90, 110, 100], nftables: [80, 100, 90] },
+  targets: [
+    { way: "onlink", against: "nftables", bound: "at least", limit: 1 },
+    { way: "onlink", bound: "at most", limit: 60 },
+  ],
+  notes: ["The client alone reaches 1,000."],
+};
+
+test("targets are judged by the medians, against a peer or by themselves", () => {
+  expect(judge(MEASUREMENT).map(({ reached, met }) => ({ reached: reached.toFixed(2), met }))).toEqual([
+    { reached: "1.11", met: true },
+    { reached: "100.00", met: false },
+  ]);
+});
+
+test("the spread is the middle half of the rounds", () => {
+  expect(spread([1, 2, 3, 4, 5])).toBeCloseTo(2 / 3);
+  expect(spread([7])).toBe(0);
+});
+
+test("figures have the digits that mean something", () => {
+  expect([0.123456, 12.345, 456.7, 12345.6].map(figure)).toEqual(["0.123", "12.3", "457", "12,346"]);
+});
+
+test("a terminal shows every round and every verdict", () => {
+  expect(formatMeasurement(MEASUREMENT)).toBe(
+    [
+      "Rate to a <fabric> backend (answers/s):",
+      "  onlink    median 100, rounds 90.0 110 100",
+      "  nftables  median 90.0, rounds 80.0 100 90.0",
+      "  1.11 of nftables, at least 1: met",
+      "  100 answers/s, at most 60.0 answers/s: missed",
+      "  The client alone reaches 1,000.",
+    ].join("\n"),
+  );
+});
+
+test("the page has the parts in the order of their titles, with table, plot and verdicts", () => {
+  const machine = {
+    processor: "A processor",
+    processors: 2,
+    memoryGiB: 24,
+    kernel: "6.18",
+    node: "20.20.2",
+    onlink: "0.1.0",
+    peers: { nftables: "1.0.6" },
+  };
+  const part = { date: "2026-11-22T12:00:00Z", measurements: [MEASUREMENT] };
+  const page = toMarkdown({ machine, parts: { udp: part } }, { arp: "ARP", udp: "UDP" });
+  expect(page).not.toContain("## ARP");
+  expect(page).toContain("## UDP\n\n`make bench ONLY=udp`, 2026-11-22.");
+  expect(page).toContain("| onlink | 100 | 20 % | 3 |");
+  expect(page).toContain("(benchmarks/udp-rate-to-a-fabric-backend.svg)");
+  expect(page).toContain("Target: 100 answers/s, at most 60.0 answers/s: **missed**.");
+});
+
+test("a plot is well-formed whatever the work is called", () => {
+  const svg = toSvg(MEASUREMENT);
+  expect(svg).toContain("&lt;fabric&gt;");
+  expect(svg.match(/<rect /g)).toHaveLength(3);
+  expect(svg.match(/<circle /g)).toHaveLength(6);
+  expect(plotName("udp", MEASUREMENT.work)).toBe("udp-rate-to-a-fabric-backend.svg");
+});
+
+test("ways take turns, every other round the other way round, after one round that does not count", async () => {
+  const calls: string[] = [];
+  let value = 0;
+  const way = (name: string) => () => {
+    calls.push(name);
+    value += 1;
+    return value;
+  };
+  const values = await rounds(2, { a: way("a"), b: way("b") });
+  expect(calls.join("")).toBe("ababba");
+  expect(values).toEqual({ a: [3, 6], b: [4, 5] });
+});
