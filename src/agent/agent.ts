@@ -8,7 +8,6 @@ import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "
 import { AgentError, messageOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { readFileIfThere, writeFileAtomically } from "./files.ts";
-import { healthProblems, readinessProblems } from "./health.ts";
 import { ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
 import { createInterfaces } from "./interfaces.ts";
 import {
@@ -19,6 +18,7 @@ import {
   parseSaved,
 } from "./metadata-addresses.ts";
 import { attachHost, flowCapacity, keepSettings, prepareHost } from "./prepare.ts";
+import { healthProblems, readinessProblems } from "./problems.ts";
 import { needsRestart } from "./restart.ts";
 import { lockRuntimeDir, makePrivateDir, runtimePaths } from "./runtime-dir.ts";
 import { createServices } from "./services.ts";

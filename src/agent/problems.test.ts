@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Datapath, Settings } from "../datapath/types.ts";
 import { fakeLink } from "./fakes.ts";
-import { healthProblems, readinessProblems } from "./health.ts";
+import { healthProblems, readinessProblems } from "./problems.ts";
 
 const device = fakeLink(8, "onlink0", { alias: "onlink /run/onlink", peer: 9 });
 const peer = fakeLink(9, "onlink0p", { peer: 8 });
