@@ -5,6 +5,7 @@ import type { Config } from "../config/schema.ts";
 import { openDatapath } from "../datapath/datapath.ts";
 import type { Datapath } from "../datapath/types.ts";
 import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "../linux/rtnetlink.ts";
+import { type AgentInterfaces, createAgentInterfaces } from "./agent-interfaces.ts";
 import { AgentError, messageOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { readFileIfThere, writeFileAtomically } from "./files.ts";
@@ -19,6 +20,7 @@ import {
 } from "./metadata-addresses.ts";
 import { attachHost, flowCapacity, keepSettings, prepareHost } from "./prepare.ts";
 import { healthProblems, readinessProblems } from "./problems.ts";
+import { openRegisteredInterfaces } from "./registered-interfaces.ts";
 import { needsRestart } from "./restart.ts";
 import { lockRuntimeDir, makePrivateDir, runtimePaths } from "./runtime-dir.ts";
 import { createServices } from "./services.ts";
@@ -38,6 +40,7 @@ export interface Agent {
   health(): string[];
   /** Why not all that is configured is in step; empty: it is. */
   readiness(): string[];
+  readonly interfaces: AgentInterfaces;
   readonly events: Pick<Events, "recent" | "subscribe">;
   /** Stops following the host and closes all handles. The datapath goes on working. */
   stop(): Promise<void>;
@@ -110,8 +113,11 @@ function follow(
   let { config } = options;
   let host = foundHost;
   const addresses = loadMetadataAddresses(config);
+  const registrations = openRegisteredInterfaces(config.agent.stateDir, log);
   const interfaces = createInterfaces({
     config,
+    registrations,
+    network,
     datapath,
     addresses,
     saveAddresses: () =>
@@ -200,9 +206,18 @@ function follow(
   const since = new Date().toISOString();
 
   const serviceStatuses = () => services.list().map(serviceStatus);
+  const agentInterfaces = createAgentInterfaces({
+    interfaces,
+    registrations,
+    datapath,
+    config: () => config,
+    configFile,
+  });
+
   return {
     version,
     events,
+    interfaces: agentInterfaces,
     reload(read) {
       if (!read.ok) return refuse(read.errors.map(formatConfigError));
       const obstacles = needsRestart(config, read.config);
@@ -233,11 +248,7 @@ function follow(
       attach: datapath.how,
       device: { name: config.agent.device, address: hostAddress(config.agent.metadataAddresses).address },
       services: serviceStatuses(),
-      interfaces: interfaces.list().map((state) => {
-        if (state.state !== "attached") return state;
-        const counters = datapath.vifCounters(state.ifindex);
-        return { ...state, flows: datapath.flowCount(state.ifindex), ...(counters && { counters }) };
-      }),
+      interfaces: agentInterfaces.list(),
       fabric: services.fabric(),
       flows: {
         now: datapath.flowCount(),

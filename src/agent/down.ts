@@ -7,7 +7,9 @@ import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
 import { metadataAddressFile } from "./agent.ts";
 import { isSocket, removeFolderIfEmpty } from "./files.ts";
 import { deleteHostDevice, devicesOf } from "./host-device.ts";
+import { removeJsonFolder } from "./json-folder.ts";
 import { RESERVED_PORTS } from "./prepare.ts";
+import { registrationsDir } from "./registered-interfaces.ts";
 import { formatPortRanges, type PortRange, parsePortRanges, subtractPorts } from "./reserved-ports.ts";
 import { type AgentRecord, lockRuntimeDir, readRecord, runtimePaths } from "./runtime-dir.ts";
 
@@ -67,6 +69,8 @@ function takeOutside(
       rmSync(addresses);
       removed.push(`metadata addresses in ${addresses}`);
     }
+    const registrations = registrationsDir(stateDir);
+    if (removeJsonFolder(registrations)) removed.push(`registered interfaces in ${registrations}`);
     if (removeFolderIfEmpty(stateDir)) removed.push(`directory ${stateDir}`);
   }
   return removed;

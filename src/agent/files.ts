@@ -10,9 +10,12 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 
+/** What the name of a file has behind it until it is whole. */
+export const TEMPORARY = ".new";
+
 /** Writes a file whole or not at all (temporary file, fsync, rename), readable by the owner alone. */
 export function writeFileAtomically(path: string, text: string): void {
-  const temporary = `${path}.new`;
+  const temporary = path + TEMPORARY;
   const file = openSync(temporary, "w", 0o600);
   try {
     writeFileSync(file, text);
@@ -21,7 +24,12 @@ export function writeFileAtomically(path: string, text: string): void {
     closeSync(file);
   }
   renameSync(temporary, path);
-  const folder = openSync(dirname(path), "r");
+  syncFolder(dirname(path));
+}
+
+/** Makes what was renamed or removed in a folder last over a power failure. */
+export function syncFolder(path: string): void {
+  const folder = openSync(path, "r");
   try {
     fsyncSync(folder);
   } finally {

@@ -2,11 +2,11 @@ import fc from "fast-check";
 import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../config/load.ts";
-import type { Config } from "../config/schema.ts";
+import type { Config, InterfaceRule } from "../config/schema.ts";
 import type { Vif } from "../datapath/types.ts";
 import type { Link, NetworkEvent } from "../linux/rtnetlink.ts";
 import { fakeDatapath, fakeLink } from "./fakes.ts";
-import { createInterfaces } from "./interfaces.ts";
+import { createInterfaces, type Interfaces, type Registration } from "./interfaces.ts";
 import { createMetadataAddresses, type SavedMetadataAddresses } from "./metadata-addresses.ts";
 
 const plainConfig = configOf(`
@@ -25,8 +25,12 @@ function setUp(saved: SavedMetadataAddresses = [], config = plainConfig) {
   const fake = fakeDatapath();
   const addresses = createMetadataAddresses(config.agent.metadataAddresses, saved);
   const disk = { full: false };
+  const registrations = new Map<string, Registration>();
+  const kernel = new Map<number, Link>();
   const interfaces = createInterfaces({
     config,
+    registrations: { get: (name) => registrations.get(name), names: () => registrations.keys() },
+    network: { link: (ifindex) => kernel.get(Number(ifindex)) },
     datapath: fake.datapath,
     addresses,
     saveAddresses: () => {
@@ -35,7 +39,36 @@ function setUp(saved: SavedMetadataAddresses = [], config = plainConfig) {
     },
     log: pino({ enabled: false }),
   });
-  return { ...fake, fake, interfaces, addresses, disk };
+  return {
+    ...fake,
+    fake,
+    /** What it is told is so in the kernel from then on; for `told`, the kernel is what the test makes of it. */
+    interfaces: following(interfaces, kernel),
+    told: interfaces,
+    kernel,
+    registrations,
+    addresses,
+    disk,
+  };
+}
+
+/** Tells the kernel first. */
+function following(interfaces: Interfaces, kernel: Map<number, Link>): Interfaces {
+  return {
+    ...interfaces,
+    reset(links) {
+      kernel.clear();
+      for (const link of links) kernel.set(link.ifindex, link);
+      interfaces.reset(links);
+    },
+    handle(events) {
+      for (const event of events) {
+        if (event.kind === "link") kernel.set(event.link.ifindex, event.link);
+        if (event.kind === "link-gone") kernel.delete(event.ifindex);
+      }
+      interfaces.handle(events);
+    },
+  };
 }
 
 /** A vif of which nothing but the metadata address is known, with the default settings. */
@@ -304,44 +337,196 @@ agent: { metadataAddresses: 169.254.64.0/28 }
     expect([...vifs]).toEqual([[20, plainVif("169.254.64.2")]]);
   });
 
-  it("ends with the same vifs whatever order of events led there", () => {
-    const link = fc.record({
-      ifindex: fc.integer({ min: 2, max: 6 }),
-      name: fc.constantFrom("tap0", "tap1", "tap2", "veth-web", "eth0"),
-      hardware: fc.constantFrom(1, 1, 1, 65534),
+  it("tells who is behind a metadata address, and nobody once the vif is gone", () => {
+    const config = configOf(`
+services: [{ name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:80"] }]
+interfaces:
+  - name: veth-web
+    instanceId: 6f3a0a3e-3b1c-4f0e-9a53-1f3a6a1d2c11
+    addresses: [10.0.1.3]
+    antiSpoof: false
+  - { name: "tap*", gateway: { address: 10.0.1.1, answerArp: false } }
+`);
+    const { interfaces } = setUp([], config);
+    interfaces.reset([tap0, fakeLink(7, "veth-web")]);
+    expect(interfaces.guestOf("169.254.64.2")).toEqual({
+      interface: "tap0",
+      ifindex: 5,
+      metadataAddress: "169.254.64.2",
+      addresses: [],
+      gateway: { address: "10.0.1.1", answerArp: false },
     });
-    const step = fc.oneof(
-      fc.record({ kind: fc.constant("link" as const), link }),
-      fc.record({ kind: fc.constant("link-gone" as const), ifindex: fc.integer({ min: 2, max: 6 }) }),
-      fc.record({ kind: fc.constant("fabric" as const), ifindexes: fc.subarray([2, 3, 4, 5, 6]) }),
-      fc.record({ kind: fc.constant("reset" as const) }),
-    );
+    expect(interfaces.guestOf("169.254.64.3")).toEqual({
+      interface: "veth-web",
+      ifindex: 7,
+      metadataAddress: "169.254.64.3",
+      instanceId: "6f3a0a3e-3b1c-4f0e-9a53-1f3a6a1d2c11",
+      addresses: ["10.0.1.3"],
+    });
+    expect(interfaces.guestOf("169.254.64.4")).toBeUndefined();
+    interfaces.handle([gone(tap0)]);
+    expect(interfaces.guestOf("169.254.64.2")).toBeUndefined();
+  });
+});
+
+describe("registrations", () => {
+  const registered = (changes: Partial<InterfaceRule> = {}, disabled = false): Registration => ({
+    rule: { name: "eth9", ...changes },
+    disabled,
+  });
+  const eth9 = fakeLink(9, "eth9");
+
+  it("make an interface a vif that fits no pattern, change it in place, and take it away again", () => {
+    const { interfaces, registrations, takeWrites, vifs } = setUp();
+    interfaces.reset([eth9]);
+    expect(interfaces.stateOf("eth9")).toBeUndefined();
+    registrations.set("eth9", registered());
+    interfaces.registrationChanged("eth9");
+    expect(takeWrites()).toEqual(["save", "set vif 9 169.254.64.2", "attach vif 9"]);
+    expect(interfaces.list()).toEqual([
+      { name: "eth9", state: "attached", ifindex: 9, metadataAddress: "169.254.64.2" },
+      { name: "veth-web", state: "waiting" },
+    ]);
+
+    interfaces.registrationChanged("eth9");
+    expect(takeWrites()).toEqual([]);
+    registrations.set("eth9", registered({ addresses: ["10.0.1.3"], unknownPort: "drop" }));
+    interfaces.registrationChanged("eth9");
+    expect(takeWrites()).toEqual(["set vif 9 169.254.64.2"]);
+    expect(vifs.get(9)).toEqual(plainVif("169.254.64.2", { addresses: ["10.0.1.3"], unknownPort: "drop" }));
+
+    registrations.delete("eth9");
+    interfaces.registrationChanged("eth9");
+    expect(takeWrites()).toEqual(["detach vif 9", "remove vif 9"]);
+    expect(interfaces.stateOf("eth9")).toBeUndefined();
+  });
+
+  it("wait for their interfaces, and count before patterns", () => {
+    const { interfaces, registrations, vifs } = setUp();
+    interfaces.reset([]);
+    registrations.set("tap0", { rule: { name: "tap0", addresses: ["10.0.1.3"] }, disabled: false });
+    interfaces.registrationChanged("tap0");
+    expect(interfaces.stateOf("tap0")).toEqual({ name: "tap0", state: "waiting" });
+    interfaces.handle([linkEvent(tap0)]);
+    expect(vifs.get(5)).toMatchObject({ addresses: ["10.0.1.3"] });
+  });
+
+  it("say nothing of a name that the configuration has", () => {
+    const { interfaces, registrations, vifs } = setUp();
+    registrations.set("veth-web", { rule: { name: "veth-web", addresses: ["10.0.1.3"] }, disabled: true });
+    interfaces.reset([fakeLink(7, "veth-web")]);
+    expect(vifs.get(7)).toEqual(plainVif("169.254.64.2"));
+  });
+
+  it("keep an interface from being a vif while they are disabled, whatever pattern it fits", () => {
+    const { interfaces, registrations, takeWrites } = setUp();
+    interfaces.reset([tap0]);
+    takeWrites();
+    registrations.set("tap0", { rule: { name: "tap0" }, disabled: true });
+    interfaces.registrationChanged("tap0");
+    expect(takeWrites()).toEqual(["detach vif 5", "remove vif 5"]);
+    expect(interfaces.stateOf("tap0")).toEqual({ name: "tap0", state: "disabled", ifindex: 5 });
+    interfaces.handle([linkEvent(tap0)]);
+    expect(takeWrites()).toEqual([]);
+    registrations.set("tap0", { rule: { name: "tap0" }, disabled: false });
+    interfaces.registrationChanged("tap0");
+    expect(takeWrites()).toEqual(["set vif 5 169.254.64.2", "attach vif 5"]);
+  });
+});
+
+describe("events", () => {
+  const names = ["tap0", "tap1", "tap2", "veth-web", "eth0"];
+  const ifindexes = [2, 3, 4, 5, 6];
+  const ifindex = fc.constantFrom(...ifindexes);
+  const name = fc.constantFrom(...names);
+  const step = fc.oneof(
+    fc.record({ kind: fc.constant("make"), ifindex, name, hardware: fc.constantFrom(1, 1, 1, 65534) }),
+    fc.record({ kind: fc.constant("rename"), ifindex, name }),
+    fc.record({ kind: fc.constant("delete"), ifindex }),
+    fc.record({ kind: fc.constant("deliver"), count: fc.integer({ min: 1, max: 4 }) }),
+    fc.record({ kind: fc.constant("deliver"), count: fc.integer({ min: 1, max: 4 }) }),
+    fc.record({ kind: fc.constant("fabric"), ifindexes: fc.subarray(ifindexes) }),
+    fc.record({ kind: fc.constant("register"), name, disabled: fc.boolean() }),
+    fc.record({ kind: fc.constant("unregister"), name }),
+    fc.record({ kind: fc.constant("reset") }),
+    fc.record({ kind: fc.constant("retry") }),
+  );
+
+  /** A kernel whose changes are told when somebody asks for them, and maybe long after. */
+  function lateKernel({ fake, kernel, broken }: ReturnType<typeof setUp>) {
+    const queue: NetworkEvent[] = [];
+    const isTaken = (name: string) => [...kernel.values()].some((link) => link.name === name);
+    function tell(link: Link): void {
+      kernel.set(link.ifindex, link);
+      queue.push(linkEvent(link));
+    }
+    for (const index of ifindexes) broken.set(index, "no such device");
+    return {
+      queue,
+      make(index: number, name: string, hardware: number) {
+        if (kernel.has(index) || isTaken(name)) return;
+        broken.delete(index);
+        tell(fakeLink(index, name, { hardware }));
+      },
+      rename(index: number, name: string) {
+        const link = kernel.get(index);
+        if (link !== undefined && !isTaken(name)) tell({ ...link, name });
+      },
+      delete(index: number) {
+        const link = kernel.get(index);
+        if (link === undefined) return;
+        kernel.delete(index);
+        broken.set(index, "no such device");
+        // Programs go with the device.
+        fake.attached = fake.attached.filter((one) => one.ifindex !== index);
+        queue.push(gone(link));
+      },
+    };
+  }
+
+  it("lead to the vifs that there should be, however late and in whatever batches they are told", () => {
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
-        const { interfaces, vifs, fake } = setUp();
-        const present = new Map<number, Link>();
+      fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+        const all = setUp();
+        const { told: interfaces, fake, kernel, registrations, vifs } = all;
+        const late = lateKernel(all);
         let fabric = new Set<number>();
         interfaces.reset([]);
         for (const step of steps) {
-          if (step.kind === "link") {
-            const { ifindex, name, hardware } = step.link;
-            present.set(ifindex, fakeLink(ifindex, name, { hardware }));
-            interfaces.handle([linkEvent(present.get(ifindex)!)]);
-          } else if (step.kind === "link-gone") {
-            present.delete(step.ifindex);
-            interfaces.handle([{ kind: "link-gone", ifindex: step.ifindex, name: "" }]);
-          } else if (step.kind === "fabric") {
+          if (step.kind === "make") late.make(step.ifindex, step.name, step.hardware);
+          else if (step.kind === "rename") late.rename(step.ifindex, step.name);
+          else if (step.kind === "delete") late.delete(step.ifindex);
+          else if (step.kind === "deliver") interfaces.handle(late.queue.splice(0, step.count));
+          else if (step.kind === "retry") interfaces.retry();
+          else if (step.kind === "reset") interfaces.reset([...kernel.values()]);
+          else if (step.kind === "fabric") {
             fabric = new Set(step.ifindexes);
             interfaces.setFabric(fabric);
-          } else interfaces.reset([...present.values()]);
+          } else {
+            if (step.kind === "unregister") registrations.delete(step.name);
+            else registrations.set(step.name, { rule: { name: step.name }, disabled: step.disabled });
+            interfaces.registrationChanged(step.name);
+          }
         }
-        const wanted = [...present.values()]
-          .filter(({ name, hardware, ifindex }) => name !== "eth0" && hardware === 1 && !fabric.has(ifindex))
-          .map(({ ifindex }) => ifindex)
-          .sort();
-        expect([...vifs.keys()].sort()).toEqual(wanted);
-        expect(fake.attached.map(({ ifindex }) => ifindex).sort()).toEqual(wanted);
+        interfaces.handle(late.queue.splice(0));
+
+        const wanted = [...kernel.values()].filter(({ name, hardware, ifindex }) => {
+          const registration = name === "veth-web" ? undefined : registrations.get(name);
+          const isNamed = name !== "eth0" || registration !== undefined;
+          return isNamed && registration?.disabled !== true && hardware === 1 && !fabric.has(ifindex);
+        });
+        const indexes = wanted.map(({ ifindex }) => ifindex).sort();
+        expect([...vifs.keys()].sort()).toEqual(indexes);
+        expect(fake.attached.map(({ ifindex }) => ifindex).sort()).toEqual(indexes);
+        for (const { ifindex, name } of wanted) {
+          const { metadataAddress } = vifs.get(ifindex)!;
+          expect(interfaces.guestOf(metadataAddress)).toMatchObject({ interface: name, ifindex });
+          expect(all.addresses.assign(name)).toBe(metadataAddress);
+        }
+        const attached = interfaces.list().filter(({ state }) => state === "attached");
+        expect(attached.map(({ name }) => name).sort()).toEqual(wanted.map(({ name }) => name).sort());
       }),
+      { numRuns: 500 },
     );
   });
 });

@@ -53,7 +53,7 @@ const counted = {
 };
 
 /** An interface; flows and counters (since it was attached) where it is a vif. */
-const interfaceStatusSchema = z
+export const interfaceStatusSchema = z
   .discriminatedUnion("state", [
     z.strictObject({
       name: z.string(),
@@ -64,12 +64,13 @@ const interfaceStatusSchema = z
     }),
     z.strictObject({ name: z.string(), state: z.literal("fabric"), ifindex, ...counted }),
     z.strictObject({ name: z.string(), state: z.literal("failed"), ifindex, reason: z.string(), ...counted }),
+    z.strictObject({ name: z.string(), state: z.literal("disabled"), ifindex, ...counted }),
     z.strictObject({ name: z.string(), state: z.literal("waiting"), ...counted }),
   ])
   .meta({
     id: "Interface",
     description:
-      "An interface that the configuration names, or that fits one of its patterns. attached: a vif; fabric: it leads to fabric backends; waiting: not there.",
+      "An interface that the configuration or a registration names, or that fits a pattern. attached: a vif; fabric: it leads to fabric backends; disabled: by its registration; waiting: not there.",
   });
 
 const fabricSchema = z

@@ -2,6 +2,7 @@
 import { EventEmitter, once } from "node:events";
 import type { AgentEvent } from "../agent/events.ts";
 import type { AgentStatus } from "../agent/status.ts";
+import type { InterfaceRule } from "../config/schema.ts";
 import { REASONS } from "../datapath/layout.ts";
 import type { Counters } from "../datapath/types.ts";
 import type { ApiAgent } from "./server.ts";
@@ -61,6 +62,7 @@ export const STATUS: AgentStatus = {
       counters: fakeCounters({ forwarded: { frames: 5n, bytes: 500n } }),
     },
     { name: "tap1", state: "failed", ifindex: 6, reason: "it is not Ethernet" },
+    { name: "tap2", state: "disabled", ifindex: 7 },
     { name: "veth-web", state: "waiting" },
   ],
   fabric: [
@@ -72,6 +74,21 @@ export const STATUS: AgentStatus = {
   counters: fakeCounters({ forwarded: { frames: 7n, bytes: 2n ** 60n } }),
   eventsLost: 12n,
 };
+
+/** Those of the status, and registrations in memory, of which nothing is checked. */
+function fakeInterfaces(): ApiAgent["interfaces"] {
+  const registered = new Map<string, InterfaceRule>();
+  return {
+    list: () => STATUS.interfaces,
+    get: (name) =>
+      STATUS.interfaces.find((one) => one.name === name) ??
+      (registered.has(name) ? { name, state: "waiting" } : undefined),
+    registration: (name) => registered.get(name),
+    register: (name, content) => void registered.set(name, { ...(content as object), name }),
+    unregister: (name) => void registered.delete(name),
+    guestOf: () => undefined,
+  };
+}
 
 /** An agent that is well, with this status, and a way to make events. */
 export interface FakeAgent extends ApiAgent {
@@ -90,6 +107,7 @@ export function fakeAgent(changes: Partial<ApiAgent> & { recent?: readonly Agent
     version: STATUS.version,
     status: () => STATUS,
     services: () => STATUS.services,
+    interfaces: fakeInterfaces(),
     health: () => [],
     readiness: () => [],
     events: {

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { messageOf } from "../agent/errors.ts";
 import { inJson } from "../api/json.ts";
 import { parseConfig } from "../config/load.ts";
-import { matchInterface } from "../config/match.ts";
+import { interfaceMatcher } from "../config/match.ts";
 import type { Config } from "../config/schema.ts";
 import type { Reason } from "../model/reasons.ts";
 import { type Capture, readCapture } from "../packet/pcap.ts";
@@ -61,7 +61,7 @@ function configFor(file: string | undefined): { config: Config; note?: string } 
 }
 
 function ruleFor(config: Config, name: string) {
-  const rule = matchInterface(config, name);
+  const rule = interfaceMatcher(config)(name);
   if (rule !== undefined) return rule;
   throw new CommandError(
     `onlink trace: no entry of interfaces in the configuration fits ${name}; give the name of a vif`,

@@ -262,8 +262,13 @@ describe("a file that is wrong in one place", () => {
     ],
     [
       "    addresses: [10.0.1.3]\n",
-      "    arpReply: broadcast\n",
-      'onlink.yaml:15:5: interfaces[1].arpReply: "arpReply" is not supported yet by this version; known here: name, instanceId, projectId, addresses, mac, antiSpoof, gateway',
+      "    arpReply: anycast\n",
+      'onlink.yaml:15:15: interfaces[1].arpReply: "anycast" is not a way to reply; expected unicast or broadcast',
+    ],
+    [
+      "    addresses: [10.0.1.3]\n",
+      "    unknownPort: pass\n",
+      'onlink.yaml:15:18: interfaces[1].unknownPort: "pass" is not a way to treat frames; expected reject or drop',
     ],
     [
       "    port: 80\n",

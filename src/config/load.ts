@@ -154,7 +154,8 @@ function valueAt(content: unknown, path: Path): unknown {
   );
 }
 
-function formatPath(path: Path): string {
+/** The field at a path, such as `services[1].port`. */
+export function formatPath(path: Path): string {
   return path.reduce<string>((text, part) => {
     if (typeof part === "number") return `${text}[${part}]`;
     // A name can hold anything, line breaks too; an error is one line.

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { parseConfig } from "./load.ts";
-import { matchInterface } from "./match.ts";
+import { interfaceMatcher } from "./match.ts";
 import type { Config } from "./schema.ts";
 
 /** A configuration with these interface rules, in this order, and the agent's device `onlink0`. */
@@ -17,7 +17,7 @@ function configWith(...names: string[]): Config {
   return result.config;
 }
 
-describe("matchInterface", () => {
+describe("interfaceMatcher", () => {
   test.each<[rules: string[], ifname: string, rule: string | undefined]>([
     [["tap*"], "tap0", "tap*"],
     [["tap*"], "tap", "tap*"],
@@ -39,7 +39,7 @@ describe("matchInterface", () => {
     [["*"], "onlink0p", undefined],
     [["*"], "onlink1", "*"],
   ])("rules %j, interface %s: %s", (rules, ifname, rule) => {
-    expect(matchInterface(configWith(...rules), ifname)?.name).toBe(rule);
+    expect(interfaceMatcher(configWith(...rules))(ifname)?.name).toBe(rule);
   });
 
   test("patterns mean the same as the regular expressions they stand for", () => {
@@ -51,7 +51,7 @@ describe("matchInterface", () => {
         letters("ab"),
         (pattern, ifname) => {
           const same = new RegExp(`^${pattern.replaceAll("*", ".*").replaceAll("?", ".")}$`).test(ifname);
-          expect(matchInterface(configWith(pattern), ifname) !== undefined).toBe(same);
+          expect(interfaceMatcher(configWith(pattern))(ifname) !== undefined).toBe(same);
         },
       ),
       { numRuns: 500 },

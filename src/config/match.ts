@@ -1,20 +1,26 @@
 import { devicePeer, isPattern } from "./names.ts";
 import type { Config, InterfaceRule } from "./schema.ts";
 
+/** Finds the rule of an interface by its name; undefined where it has none. */
+export type InterfaceMatcher = (ifname: string) => InterfaceRule | undefined;
+
 /**
- * The rule for the interface `ifname`: the one with exactly this name, else the first pattern that fits, else undefined.
- * The loopback interface and the agent's own device and its peer never have a rule, whatever the patterns say.
+ * Finds rules at a cost that does not grow with the number of names: the rule with exactly this name, else one that was registered for it,
+ * else the first pattern that fits. The loopback interface and the agent's own device and its peer never have a rule, whatever the patterns
+ * say.
  */
-export function matchInterface(
+export function interfaceMatcher(
   config: Pick<Config, "interfaces" | "agent">,
-  ifname: string,
-): InterfaceRule | undefined {
+  registered: InterfaceMatcher = () => undefined,
+): InterfaceMatcher {
   const { device } = config.agent;
-  if (ifname === "lo" || ifname === device || ifname === devicePeer(device)) return undefined;
-  return (
-    config.interfaces.find((rule) => rule.name === ifname) ??
-    config.interfaces.find((rule) => isPattern(rule.name) && fits(rule.name, ifname))
-  );
+  const own = new Set(["lo", device, devicePeer(device)]);
+  const named = new Map(config.interfaces.map((rule) => [rule.name, rule]));
+  const patterns = config.interfaces.filter(({ name }) => isPattern(name));
+  return (ifname) =>
+    own.has(ifname)
+      ? undefined
+      : (named.get(ifname) ?? registered(ifname) ?? patterns.find(({ name }) => fits(name, ifname)));
 }
 
 /** Whether `text` fits `pattern`, in at most pattern length times text length steps. */

@@ -3,7 +3,14 @@ import { isInPrefix, LINK_LOCAL_PREFIX } from "../packet/address.ts";
 import { show } from "./fields.ts";
 import { devicePeer, isPattern } from "./names.ts";
 import { isPrefixWithin, isUnicast, overlap, prefixLength, RESERVED_LINK_LOCAL } from "./ranges.ts";
-import { agentSchema, fabricSchema, interfaceSchema, serviceSchema } from "./schema.ts";
+import {
+  agentSchema,
+  type Config,
+  fabricSchema,
+  type InterfaceRule,
+  interfaceSchema,
+  serviceSchema,
+} from "./schema.ts";
 
 /*
  * What the values of the configuration mean together, and which addresses may be used for what. The values by themselves
@@ -53,6 +60,20 @@ export function findBreaches(content: unknown, place: Place): Breach[] {
     ...checkOwnInterfaces(config),
     ...checkMetadataAddresses(config),
   ];
+}
+
+/** The same for an interface that comes to a configuration that is right; paths begin at the interface. */
+export function findInterfaceBreaches(
+  rule: InterfaceRule,
+  config: Pick<Config, "services" | "fabric" | "agent">,
+  place: Place,
+): Breach[] {
+  const draft = { ...config, interfaces: [rule] };
+  return [
+    ...checkInterfaceRules(draft, place),
+    ...checkGateways(draft, place),
+    ...checkOwnInterfaces(draft),
+  ].map(({ path, message }) => ({ path: path.slice(2), message }));
 }
 
 function* checkServiceAddresses({ services, agent }: Draft, place: Place): Generator<Breach> {

@@ -29,8 +29,6 @@ const NOT_SUPPORTED_YET: ReadonlySet<string> = new Set([
   "services.healthCheck",
   "metadata",
   "interfaces.metadata",
-  "interfaces.unknownPort",
-  "interfaces.arpReply",
   "api.listen",
 ]);
 
@@ -105,6 +103,9 @@ const fabricPorts = value(
   },
 );
 
+const unknownPort = choice("a way to treat frames", ["reject", "drop"]);
+const arpReply = choice("a way to reply", ["unicast", "broadcast"]);
+
 /** An entry of `services`. */
 export const serviceSchema = section({
   name: text("a service name", "1-64 letters, digits, dots, dashes or underscores", (name) =>
@@ -137,14 +138,16 @@ export const interfaceSchema = section({
   addresses: list("at least one IPv4 address", guestAddress).optional(),
   mac: interfaceMac.optional(),
   antiSpoof: toggle.optional(),
+  unknownPort: unknownPort.optional(),
+  arpReply: arpReply.optional(),
   gateway: gatewaySchema.optional(),
 });
 
 /** The section `defaults`: what holds for every interface that does not say otherwise. */
 const defaultsSchema = section({
   antiSpoof: toggle.default(true),
-  unknownPort: choice("a way to treat frames", ["reject", "drop"]).default("reject"),
-  arpReply: choice("a way to reply", ["unicast", "broadcast"]).default("unicast"),
+  unknownPort: unknownPort.default("reject"),
+  arpReply: arpReply.default("unicast"),
 });
 
 const limitsSchema = section({

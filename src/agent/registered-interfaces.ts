@@ -1,0 +1,90 @@
+import { join } from "node:path";
+import type { Logger } from "pino";
+import { isPattern } from "../config/names.ts";
+import { type FieldError, parseRegistration } from "../config/registration.ts";
+import type { Config, InterfaceRule } from "../config/schema.ts";
+import type { Registration, Registrations } from "./interfaces.ts";
+import { openJsonFolder } from "./json-folder.ts";
+
+/** Why an interface is not registered, or a registration not removed. */
+export class RegistrationError extends Error {
+  override readonly name = "RegistrationError";
+  /** `invalid`: the fields are wrong. `conflict`: somebody else says what the interface is. `unknown`: no such registration. */
+  readonly kind: "invalid" | "conflict" | "unknown";
+  readonly errors: readonly FieldError[];
+  constructor(kind: RegistrationError["kind"], errors: readonly FieldError[]) {
+    super(errors.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`)).join("\n"));
+    this.kind = kind;
+    this.errors = errors;
+  }
+}
+
+/** The interfaces that were registered over the API: each in a file of its own, read again at the next start. */
+export interface RegisteredInterfaces extends Registrations {
+  /** Adds one, or replaces it. Throws where it cannot be saved; then nothing has changed. */
+  put(rule: InterfaceRule): void;
+  /** Says whether there was one. */
+  remove(name: string): boolean;
+}
+
+/** Where the registrations are kept. */
+export function registrationsDir(stateDir: string): string {
+  return join(stateDir, "interfaces");
+}
+
+/** Opens the registrations of a state directory. Files that cannot be understood are left out, and logged. */
+export function openRegisteredInterfaces(stateDir: string, log: Logger): RegisteredInterfaces {
+  const { folder, contents } = openJsonFolder(
+    registrationsDir(stateDir),
+    (name, content): Registration => {
+      const result = parseRegistration(name, content);
+      if (!result.ok) throw new RegistrationError("invalid", result.errors);
+      return { rule: result.rule, disabled: false };
+    },
+    log,
+  );
+  return {
+    get: (name) => contents.get(name),
+    names: () => contents.keys(),
+    put(rule) {
+      folder.write(rule.name, rule);
+      contents.set(rule.name, { rule, disabled: false });
+    },
+    remove(name) {
+      const wasThere = contents.delete(name);
+      return folder.remove(name) || wasThere;
+    },
+  };
+}
+
+/** The rule that `content` gives to the interface `name`. Throws `RegistrationError`, also where the configuration has that name. */
+export function readRegistration(
+  name: string,
+  content: unknown,
+  config: Config,
+  configFile: string,
+): InterfaceRule {
+  checkNotConfigured(name, config, configFile);
+  const result = parseRegistration(name, content, config);
+  if (!result.ok) throw new RegistrationError("invalid", result.errors);
+  return result.rule;
+}
+
+/** Removes the registration of `name`. Throws `RegistrationError` where there is none. */
+export function removeRegistration(
+  name: string,
+  registrations: RegisteredInterfaces,
+  config: Config,
+  configFile: string,
+): void {
+  if (registrations.remove(name)) return;
+  checkNotConfigured(name, config, configFile);
+  throw new RegistrationError("unknown", [{ field: "", message: `${name} is not registered` }]);
+}
+
+/** What the file says of an interface holds; a registration beside it would only mislead. */
+function checkNotConfigured(name: string, config: Config, configFile: string): void {
+  if (isPattern(name) || !config.interfaces.some((rule) => rule.name === name)) return;
+  const message = `${name} is configured in ${configFile}; change it there`;
+  throw new RegistrationError("conflict", [{ field: "", message }]);
+}
