@@ -7,7 +7,8 @@ import type { InterfaceStatus } from "./status.ts";
 
 /** The interfaces of an agent, and those that are registered while it runs. */
 export interface AgentInterfaces {
-  list(): InterfaceStatus[];
+  /** Flows and counters are read of those vifs alone of which `counted` says so; without it, of all. */
+  list(counted?: (vif: string) => boolean): InterfaceStatus[];
   /** Undefined where neither the configuration nor a registration has anything for this name. */
   get(name: string): InterfaceStatus | undefined;
   /** What was registered for this name. */
@@ -43,7 +44,8 @@ export function createAgentInterfaces({
     return { ...state, flows: datapath.flowCount(state.ifindex), ...(counters && { counters }) };
   }
   return {
-    list: () => interfaces.list().map(statusOf),
+    list: (counted = () => true) =>
+      interfaces.list().map((state) => (counted(state.name) ? statusOf(state) : state)),
     get(name) {
       const state = interfaces.stateOf(name);
       return state && statusOf(state);

@@ -34,14 +34,15 @@ export interface Agent {
    * changes nothing, and status and log say why. What the host or the datapath refuses of a good one is tried again, as after a start.
    */
   reload(read: ConfigResult): void;
-  status(): AgentStatus;
+  /** Flows and counters are read of those vifs alone of which `counted` says so; without it, of all. */
+  status(options?: { counted?: (vif: string) => boolean }): AgentStatus;
   services(): ServiceStatus[];
   /** Why the agent does not work; empty: it does. */
   health(): string[];
   /** Why not all that is configured is in step; empty: it is. */
   readiness(): string[];
   readonly interfaces: AgentInterfaces;
-  readonly events: Pick<Events, "recent" | "subscribe">;
+  readonly events: Pick<Events, "recent" | "subscribe" | "counts">;
   /** Stops following the host and closes all handles. The datapath goes on working. */
   stop(): Promise<void>;
 }
@@ -55,7 +56,12 @@ export interface AgentOptions {
   log: Logger;
   /** Called once when the agent can no longer follow the host; the datapath goes on as it is. */
   onFailure: (error: Error) => void;
+  /** Told after each time that the datapath was brought in step: why, how long it took in seconds, and how many steps of it failed. */
+  onReconcile?: (trigger: ReconcileTrigger, seconds: number, failures: number) => void;
 }
+
+/** Why the datapath is brought in step: the agent starts, a configuration is taken over, or something on the host has changed or may have. */
+export type ReconcileTrigger = "start" | "reload" | "host";
 
 /** Where the metadata addresses of interface names are kept. */
 export function metadataAddressFile(stateDir: string): string {
@@ -109,7 +115,7 @@ function follow(
   foundHost: HostDevice,
   close: () => void,
 ): Agent {
-  const { configFile, version, log, onFailure } = options;
+  const { configFile, version, log, onFailure, onReconcile = () => {} } = options;
   let { config } = options;
   let host = foundHost;
   const addresses = loadMetadataAddresses(config);
@@ -151,22 +157,33 @@ function follow(
   function reconcileSoon(): void {
     timer ??= setTimeout(() => {
       timer = undefined;
-      guard(keepHostDevice);
-      guard(() => keepSettings(config, datapath, host));
-      guard(() => services.reconcile());
-      guard(interfaces.retry);
+      bringInStep(
+        "host",
+        keepHostDevice,
+        () => keepSettings(config, datapath, host),
+        () => services.reconcile(),
+        interfaces.retry,
+      );
     }, RECONCILE_DELAY);
   }
-  /** Runs one step; what goes wrong is logged, and the next event tries again. */
-  function guard(step: () => void): void {
-    try {
-      step();
-    } catch (error) {
-      log.error({ reason: messageOf(error) }, "cannot bring the datapath in step");
+  /** What went wrong when the datapath was last brought in step. */
+  let failures: string[] = [];
+  /** Takes steps one after the other; what goes wrong with one is logged, and the next event tries again. */
+  function bringInStep(trigger: ReconcileTrigger, ...steps: ReadonlyArray<() => void>): void {
+    const started = performance.now();
+    failures = [];
+    for (const step of steps) {
+      try {
+        step();
+      } catch (error) {
+        log.error({ reason: messageOf(error) }, "cannot bring the datapath in step");
+        failures.push(messageOf(error));
+      }
     }
+    onReconcile(trigger, (performance.now() - started) / 1000, failures.length);
   }
   function onEvents(events: NetworkEvent[]): void {
-    guard(() => {
+    bringInStep("host", () => {
       if (events.some(({ kind }) => kind === "overrun")) {
         log.warn("network events were lost; reading everything anew");
         services.forgetAttachments();
@@ -194,6 +211,7 @@ function follow(
     followed = false;
     onFailure(error);
   });
+  const started = performance.now();
   try {
     services.reconcile();
     interfaces.reset(network.links());
@@ -201,6 +219,7 @@ function follow(
     watcher.close().catch((late: unknown) => log.error({ reason: messageOf(late) }, "cannot stop watching"));
     throw error;
   }
+  onReconcile("start", (performance.now() - started) / 1000, 0);
   const events = createEvents({ datapath, nameOf: interfaces.nameOf, log });
   const look = setInterval(reconcileSoon, LOOK_INTERVAL);
   const since = new Date().toISOString();
@@ -224,9 +243,12 @@ function follow(
       if (obstacles.length > 0) return refuse(obstacles);
       configuration = { file: configFile, loaded: new Date().toISOString() };
       config = read.config;
-      guard(() => keepSettings(config, datapath, host));
-      guard(() => services.configure(config));
-      guard(() => interfaces.configure(config));
+      bringInStep(
+        "reload",
+        () => keepSettings(config, datapath, host),
+        () => services.configure(config),
+        () => interfaces.configure(config),
+      );
     },
     services: serviceStatuses,
     health: () => {
@@ -236,11 +258,12 @@ function follow(
     readiness: () =>
       readinessProblems({
         configuration,
+        failures,
         services: serviceStatuses(),
         interfaces: interfaces.list(),
         fabric: services.fabric(),
       }),
-    status: () => ({
+    status: ({ counted } = {}) => ({
       version,
       pid: process.pid,
       since,
@@ -248,7 +271,7 @@ function follow(
       attach: datapath.how,
       device: { name: config.agent.device, address: hostAddress(config.agent.metadataAddresses).address },
       services: serviceStatuses(),
-      interfaces: agentInterfaces.list(),
+      interfaces: agentInterfaces.list(counted),
       fabric: services.fabric(),
       flows: {
         now: datapath.flowCount(),

@@ -1,7 +1,8 @@
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { DatapathEvent, Settings } from "../datapath/types.ts";
-import { type AgentEvent, createEvents, MAX_RECENT } from "./events.ts";
+import type { AgentEvent } from "./event.ts";
+import { createEvents, MAX_RECENT } from "./events.ts";
 
 beforeEach(() => {
   vi.useFakeTimers({ now: new Date("2026-01-02T03:04:05.000Z") });

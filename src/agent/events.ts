@@ -1,54 +1,7 @@
 import type { Logger } from "pino";
 import type { Datapath, DatapathEvent } from "../datapath/types.ts";
 import { IP_PROTOCOL } from "../packet/ipv4.ts";
-
-/** Which flow: both ends as the guest sees them. `protocol`: tcp, udp, icmp, or a number as text. */
-interface FlowEnds {
-  protocol: string;
-  guest: string;
-  guestPort: number;
-  service: string;
-  /** ICMP: the identifier. */
-  servicePort: number;
-}
-
-/** What happened, in the words of the configuration: the interface by its name, the time of day (ISO 8601, UTC). */
-export type AgentEvent =
-  /** A guest claims a service address for itself (row A3). */
-  | { kind: "conflict"; time: string; interface: string; service: string; mac: string }
-  /** A guest used a source address that is not its own (row I7). */
-  | {
-      kind: "spoofed";
-      time: string;
-      interface: string;
-      guest: string;
-      service: string;
-      protocol: string;
-      mac: string;
-    }
-  /** A new flow was refused (row I8). */
-  | ({ kind: "limit"; time: string; interface: string } & FlowEnds)
-  | ({
-      kind: "flow-opened";
-      time: string;
-      interface: string;
-      backend: string;
-      backendPort: number;
-    } & FlowEnds)
-  /** Out: guest to backend. */
-  | ({
-      kind: "flow-closed";
-      time: string;
-      interface: string;
-      backend: string;
-      backendPort: number;
-      framesOut: bigint;
-      bytesOut: bigint;
-      framesIn: bigint;
-      bytesIn: bigint;
-    } & FlowEnds)
-  /** So many events were lost since the last one of these: they came too fast. */
-  | { kind: "lost"; time: string; lost: bigint };
+import type { AgentEvent } from "./event.ts";
 
 /** What the datapath reports, for the log and for clients. */
 export interface Events {
@@ -58,9 +11,14 @@ export interface Events {
   subscribe(listener: (event: AgentEvent) => void, options: { flows: boolean }): () => void;
   /** How many events were lost since the datapath was made. */
   lost(): bigint;
+  /** How many there were since the agent's start, by kind; those of flows are not counted. */
+  counts(): ReadonlyMap<CountedKind, number>;
   /** Stops reading. */
   close(): void;
 }
+
+/** The kinds of events that are logged, kept and counted: all but those of flows, which are reported only while somebody listens. */
+export type CountedKind = keyof typeof LOG_MESSAGES;
 
 /** What `createEvents` works on. */
 export interface EventsOptions {
@@ -85,17 +43,22 @@ const LOG_MESSAGES = {
   lost: "events were lost: they came too fast",
 } as const;
 
+const COUNTED_KINDS = Object.keys(LOG_MESSAGES) as CountedKind[];
+
 /** Starts to read the datapath's events. */
 export function createEvents({ datapath, nameOf, log }: EventsOptions): Events {
   const recent: AgentEvent[] = [];
   const listeners = new Map<(event: AgentEvent) => void, { flows: boolean }>();
   /** By kind and interface: when it was logged, and how many were not logged since. */
   const logged = new Map<string, { at: number; suppressed: number; last: AgentEvent }>();
+  const counts = new Map(COUNTED_KINDS.map((kind) => [kind, 0]));
   let lost = datapath.eventsLost();
 
   function report(event: AgentEvent): void {
-    const isFlow = event.kind === "flow-opened" || event.kind === "flow-closed";
+    const { kind } = event;
+    const isFlow = kind === "flow-opened" || kind === "flow-closed";
     if (!isFlow) {
+      counts.set(kind, (counts.get(kind) ?? 0) + 1);
       logNowAndThen(event);
       recent.push(event);
       if (recent.length > MAX_RECENT) recent.shift();
@@ -163,6 +126,7 @@ export function createEvents({ datapath, nameOf, log }: EventsOptions): Events {
       };
     },
     lost: () => datapath.eventsLost(),
+    counts: () => counts,
     close() {
       clearInterval(timer);
       // Clients may leave after this, when the datapath is closed.

@@ -55,7 +55,7 @@ describe("health", () => {
 
 describe("readiness", () => {
   const configuration = { file: "/etc/onlink/onlink.yaml", loaded: "2026-01-02T03:04:05.000Z" };
-  const nothing = { configuration, services: [], interfaces: [], fabric: [] };
+  const nothing = { configuration, failures: [], services: [], interfaces: [], fabric: [] };
   const inUse = { address: "127.0.0.1", port: 1, state: "in use", kind: "host-local" } as const;
   const outOfUse = { address: "192.0.2.1", port: 1, state: "out of use", reason: "no route to it" } as const;
   const service = { name: "dns", address: "169.254.169.253", port: 53, protocols: ["udp" as const] };
@@ -63,7 +63,7 @@ describe("readiness", () => {
   it("is there while each service has a backend and each interface that is there is attached", () => {
     expect(
       readinessProblems({
-        configuration,
+        ...nothing,
         services: [{ ...service, backends: [outOfUse, inUse] }],
         interfaces: [
           { name: "tap0", state: "attached", ifindex: 5, metadataAddress: "169.254.64.2" },
@@ -78,6 +78,9 @@ describe("readiness", () => {
   it("names what is not in step", () => {
     expect(readinessProblems({ ...nothing, configuration: { ...configuration, errors: ["bad"] } })).toEqual([
       "the configuration was refused: bad",
+    ]);
+    expect(readinessProblems({ ...nothing, failures: ["ENOMEM"] })).toEqual([
+      "the datapath is not in step: ENOMEM",
     ]);
     expect(readinessProblems({ ...nothing, services: [{ ...service, backends: [outOfUse] }] })).toEqual([
       "service dns: no backend is in use",

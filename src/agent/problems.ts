@@ -41,6 +41,8 @@ export function healthProblems(options: HealthOptions): string[] {
 /** What is configured, as it stands. */
 export interface Configured {
   configuration: ConfigurationStatus;
+  /** What went wrong when the datapath was last brought in step. */
+  failures: readonly string[];
   services: readonly ServiceStatus[];
   interfaces: readonly InterfaceState[];
   fabric: readonly FabricState[];
@@ -50,8 +52,10 @@ export interface Configured {
  * Why not all that is configured is in step; empty: it is. An interface that is not there is nothing to be in step with, and a service with a
  * backend left is served.
  */
-export function readinessProblems({ configuration, services, interfaces, fabric }: Configured): string[] {
+export function readinessProblems(configured: Configured): string[] {
+  const { configuration, failures, services, interfaces, fabric } = configured;
   return [
+    ...failures.map((failure) => `the datapath is not in step: ${failure}`),
     ...(configuration.errors ?? []).map((error) => `the configuration was refused: ${error}`),
     ...services.flatMap(({ name, backends }) =>
       backends.some(({ state }) => state === "in use") ? [] : [`service ${name}: no backend is in use`],

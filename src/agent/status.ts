@@ -73,7 +73,8 @@ export const interfaceStatusSchema = z
       "An interface that the configuration or a registration names, or that fits a pattern. attached: a vif; fabric: it leads to fabric backends; disabled: by its registration; waiting: not there.",
   });
 
-const fabricSchema = z
+/** How a fabric interface stands. */
+export const fabricSchema = z
   .discriminatedUnion("state", [
     z.strictObject({ name: z.string(), state: z.literal("attached"), ifindex }),
     z.strictObject({ name: z.string(), state: z.literal("failed"), ifindex, reason: z.string() }),

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import type { AgentEvent } from "../agent/events.ts";
+import type { AgentEvent } from "../agent/event.ts";
 import { formatMessage, parseMessages } from "./events.ts";
 import { inJson } from "./json.ts";
 

@@ -2,7 +2,7 @@
 import type { ServerResponse } from "node:http";
 import * as z from "zod";
 import type { Agent } from "../agent/agent.ts";
-import type { AgentEvent } from "../agent/events.ts";
+import type { AgentEvent } from "../agent/event.ts";
 import { ERRORS } from "./errors.ts";
 import { type InJson, inJson } from "./json.ts";
 import { type ApiServer, flag, isSet } from "./schemas.ts";

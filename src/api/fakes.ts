@@ -1,6 +1,6 @@
 /** An agent in memory, for the tests of this folder. */
 import { EventEmitter, once } from "node:events";
-import type { AgentEvent } from "../agent/events.ts";
+import type { AgentEvent } from "../agent/event.ts";
 import type { AgentStatus } from "../agent/status.ts";
 import type { InterfaceRule } from "../config/schema.ts";
 import { REASONS } from "../datapath/layout.ts";
@@ -112,6 +112,7 @@ export function fakeAgent(changes: Partial<ApiAgent> & { recent?: readonly Agent
     readiness: () => [],
     events: {
       recent: () => recent,
+      counts: () => new Map([["conflict", 2] as const, ["spoofed", 0] as const]),
       subscribe(listener, options) {
         listeners.set(listener, options);
         changed.emit("change");

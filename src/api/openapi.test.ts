@@ -5,6 +5,7 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { answerChecker, type CheckAnswer, type OpenApiDocument } from "./check-document.ts";
 import { fakeAgent, STATUS } from "./fakes.ts";
 import { inJson } from "./json.ts";
+import { createMetrics } from "./metrics.ts";
 import type { ApiServer } from "./schemas.ts";
 import { type ApiAgent, createApi } from "./server.ts";
 
@@ -17,7 +18,7 @@ let check: CheckAnswer;
 /** Serves the API of a fake agent, and takes its document. */
 async function serve(changes: Partial<ApiAgent> = {}): Promise<void> {
   await server?.close();
-  server = await createApi(fakeAgent(changes));
+  server = await createApi(fakeAgent(changes), createMetrics());
   document = (await server.inject("/v1/openapi.json")).json();
   check = answerChecker(document);
 }

@@ -3,12 +3,15 @@ import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { AgentEvent } from "../agent/events.ts";
+import type { AgentEvent } from "../agent/event.ts";
 import { fetchStatus, NoAgentError, streamEvents } from "./client.ts";
 import { formatMessage } from "./events.ts";
 import { fakeAgent, STATUS } from "./fakes.ts";
 import { inJson } from "./json.ts";
+import { createMetrics } from "./metrics.ts";
 import { checkSocketPath, serveApi } from "./server.ts";
+
+const metrics = createMetrics();
 
 const conflict = (mac: string): AgentEvent => ({
   kind: "conflict",
@@ -30,7 +33,7 @@ describe("where the API is served", () => {
     writeFileSync(path, "keep me");
     const message = `${path} is there already and is not a socket; remove it, or give api.socket another path`;
     expect(() => checkSocketPath(path, folder)).toThrow(message);
-    await expect(serveApi({ socket: path, agent: fakeAgent() })).rejects.toThrow(message);
+    await expect(serveApi({ socket: path, agent: fakeAgent(), metrics })).rejects.toThrow(message);
     expect(readFileSync(path, "utf8")).toBe("keep me");
   });
 
@@ -53,7 +56,7 @@ describe("the API on its socket", () => {
   afterEach(() => rmSync(folder, { recursive: true }));
 
   it("answers the client, for its owner alone", async () => {
-    const api = await serveApi({ socket, agent: fakeAgent() });
+    const api = await serveApi({ socket, agent: fakeAgent(), metrics });
     try {
       expect(statSync(socket).mode & 0o777).toBe(0o600);
       const status = await fetchStatus(socket);
@@ -71,7 +74,7 @@ describe("the API on its socket", () => {
         throw new Error("maps are gone");
       },
     });
-    const api = await serveApi({ socket, agent });
+    const api = await serveApi({ socket, agent, metrics });
     try {
       await expect(fetchStatus(socket)).rejects.toThrow(/answered 500: .*maps are gone/);
     } finally {
@@ -86,13 +89,15 @@ describe("the API on its socket", () => {
     renameSync(`${socket}.dead`, socket);
     await new Promise((resolve) => dead.close(resolve));
     expect(statSync(socket).isSocket()).toBe(true);
-    const api = await serveApi({ socket, agent: fakeAgent() });
+    const api = await serveApi({ socket, agent: fakeAgent(), metrics });
     await api.close();
 
     const other = createServer();
     await new Promise<void>((resolve) => other.listen(socket, resolve));
     try {
-      await expect(serveApi({ socket, agent: fakeAgent() })).rejects.toThrow("in use by another process");
+      await expect(serveApi({ socket, agent: fakeAgent(), metrics })).rejects.toThrow(
+        "in use by another process",
+      );
     } finally {
       await new Promise((resolve) => other.close(resolve));
     }
@@ -101,7 +106,7 @@ describe("the API on its socket", () => {
   it("gives the recent events and ends, or goes on with those to come", async () => {
     const recent = [conflict("02:00:00:00:00:01"), { kind: "lost", time: "", lost: 2n ** 60n } as const];
     const agent = fakeAgent({ recent });
-    const api = await serveApi({ socket, agent });
+    const api = await serveApi({ socket, agent, metrics });
     try {
       const bodies = recent.map((event) => inJson(event));
       expect(await all(streamEvents(socket, { follow: false, flows: false }))).toEqual(bodies);
@@ -125,7 +130,7 @@ describe("the API on its socket", () => {
 
   it("cuts off a client that does not read, and says so to it", async () => {
     const agent = fakeAgent();
-    const api = await serveApi({ socket, agent });
+    const api = await serveApi({ socket, agent, metrics });
     try {
       const subscribed = agent.change();
       const ended = expect(all(streamEvents(socket, { follow: true, flows: false }))).rejects.toThrow(
@@ -145,7 +150,7 @@ describe("the API on its socket", () => {
 
   it("ends streams when it is closed", async () => {
     const agent = fakeAgent();
-    const api = await serveApi({ socket, agent });
+    const api = await serveApi({ socket, agent, metrics });
     const subscribed = agent.change();
     const first = streamEvents(socket, { follow: true, flows: false }).next();
     await subscribed;

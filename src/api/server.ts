@@ -6,6 +6,7 @@ import type { Agent } from "../agent/agent.ts";
 import { setErrorForm } from "./errors.ts";
 import { registerEvents } from "./events.ts";
 import { registerHealth } from "./health.ts";
+import { type Metrics, registerMetrics } from "./metrics.ts";
 import { collectRoutes, registerOpenApi } from "./openapi.ts";
 import { type ApiServer, useZod } from "./schemas.ts";
 import { registerServices } from "./services.ts";
@@ -19,19 +20,20 @@ export interface ApiOptions {
   /** Path of the UNIX socket; only the agent's user may open it. */
   socket: string;
   agent: ApiAgent;
+  metrics: Metrics;
 }
 
 /**
  * Serves the API on a UNIX socket; `GET /v1/openapi.json` has its paths. A socket that a dead process left is replaced; one that answers
  * belongs to somebody else and is an error.
  */
-export async function serveApi({ socket, agent }: ApiOptions): Promise<{ close(): Promise<void> }> {
+export async function serveApi({ socket, agent, metrics }: ApiOptions): Promise<{ close(): Promise<void> }> {
   if (await isAnswered(socket)) {
     throw new Error(`${socket} is in use by another process; give api.socket another path`);
   }
   checkIsSocket(socket);
   rmSync(socket, { force: true });
-  const server = await createApi(agent);
+  const server = await createApi(agent, metrics);
   try {
     await server.listen({ path: socket });
     chmodSync(socket, 0o600);
@@ -43,7 +45,7 @@ export async function serveApi({ socket, agent }: ApiOptions): Promise<{ close()
 }
 
 /** The API's server, not listening yet. */
-export async function createApi(agent: ApiAgent): Promise<ApiServer> {
+export async function createApi(agent: ApiAgent, metrics: Metrics): Promise<ApiServer> {
   const server = useZod(fastify({ logger: false, forceCloseConnections: true }));
   setErrorForm(server);
   await collectRoutes(server, agent.version);
@@ -51,6 +53,7 @@ export async function createApi(agent: ApiAgent): Promise<ApiServer> {
   registerServices(server, agent);
   registerEvents(server, agent);
   registerHealth(server, agent);
+  registerMetrics(server, agent, metrics);
   registerOpenApi(server);
   return server;
 }

@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { startAgent } from "../agent/agent.ts";
 import { messageOf } from "../agent/errors.ts";
 import { checkCapabilities } from "../agent/host-checks.ts";
+import { createMetrics } from "../api/metrics.ts";
 import { checkSocketPath, serveApi } from "../api/server.ts";
 import { loadConfig } from "../config/load.ts";
 import { CommandError, readConfig } from "./config.ts";
@@ -27,17 +28,19 @@ export async function run(options: { config: string }): Promise<number> {
   );
 
   const end = endOfRun();
+  const metrics = createMetrics();
   const agent = startAgent({
     config,
     configFile: resolve(options.config),
     version: version(),
     log,
     onFailure: end.fail,
+    onReconcile: metrics.onReconcile,
   });
   const reload = () => agent.reload(loadConfig(options.config));
   process.on("SIGHUP", reload);
   try {
-    const api = await serveApi({ socket: config.api.socket, agent });
+    const api = await serveApi({ socket: config.api.socket, agent, metrics });
     try {
       const { services, interfaces, fabric } = agent.status();
       log.info(
