@@ -1,11 +1,24 @@
 import { type IncomingMessage, request } from "node:http";
 import { text } from "node:stream/consumers";
+import { type ErrorBody, errorSchema } from "./errors.ts";
 import { type EventBody, parseMessages } from "./events.ts";
+import type { InterfaceBody } from "./interfaces.ts";
 import type { StatusBody } from "./status.ts";
 
 /** No agent answers on the socket. */
 export class NoAgentError extends Error {
   override readonly name = "NoAgentError";
+}
+
+/** The agent said no. */
+export class RefusedError extends Error {
+  override readonly name = "RefusedError";
+  readonly statusCode: number;
+  /** What is wrong, a line each. */
+  constructor(statusCode: number, message: string) {
+    super(message);
+    this.statusCode = statusCode;
+  }
 }
 
 /** Longest wait for an answer of the agent, in ms. */
@@ -41,17 +54,47 @@ export async function* streamEvents(
   }
 }
 
-/** The answer with status 200, its body still to be read. */
+/** The interface `name`. Throws `NoAgentError`, and `RefusedError` where there is none. */
+export async function fetchInterface(socket: string, name: string): Promise<InterfaceBody> {
+  return JSON.parse(await text(await get(socket, interfacePath(name)))) as InterfaceBody;
+}
+
+/** Registers the interface `name`. Throws `NoAgentError`, and `RefusedError` with a line for each field that is wrong. */
+export async function putInterface(
+  socket: string,
+  name: string,
+  registration: unknown,
+): Promise<InterfaceBody> {
+  const body = JSON.stringify(registration);
+  return JSON.parse(await text(await send(socket, "PUT", interfacePath(name), body))) as InterfaceBody;
+}
+
+/** Takes the registration of the interface `name` back. Throws `NoAgentError` and `RefusedError`. */
+export async function deleteInterface(socket: string, name: string): Promise<void> {
+  await text(await send(socket, "DELETE", interfacePath(name)));
+}
+
+function interfacePath(name: string): string {
+  return `/v1/interfaces/${encodeURIComponent(name)}`;
+}
+
 function get(socket: string, path: string): Promise<IncomingMessage> {
+  return send(socket, "GET", path);
+}
+
+/** The answer with status 200, its body still to be read. `content` is JSON. */
+function send(
+  socket: string,
+  method: "GET" | "PUT" | "DELETE",
+  path: string,
+  content?: string,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const asked = request({ socketPath: socket, path, timeout: TIMEOUT, agent: false }, (response) => {
+    const headers = content === undefined ? {} : { "content-type": "application/json" };
+    const options = { socketPath: socket, method, path, headers, timeout: TIMEOUT, agent: false };
+    const asked = request(options, (response) => {
       if (response.statusCode === 200) resolve(response);
-      else {
-        text(response).then(
-          (body) => reject(new Error(`the agent on ${socket} answered ${response.statusCode}: ${body}`)),
-          reject,
-        );
-      }
+      else text(response).then((body) => reject(refusal(socket, response.statusCode ?? 0, body)), reject);
     });
     asked.on("timeout", () =>
       asked.destroy(new Error(`the agent on ${socket} did not answer within ${TIMEOUT / 1000} s`)),
@@ -63,6 +106,22 @@ function get(socket: string, path: string): Promise<IncomingMessage> {
         reject(new Error(`not allowed to open ${socket}; run this as the agent's user, root as a rule`));
       } else reject(error);
     });
-    asked.end();
+    asked.end(content);
   });
+}
+
+/** The error that an answer other than 200 stands for: of the client's mistakes, what is wrong; else the answer as it is. */
+function refusal(socket: string, statusCode: number, body: string): Error {
+  const error = parseError(body);
+  if (statusCode >= 400 && statusCode < 500 && error !== undefined)
+    return new RefusedError(statusCode, error.message);
+  return new Error(`the agent on ${socket} answered ${statusCode}: ${body}`);
+}
+
+function parseError(body: string): ErrorBody | undefined {
+  try {
+    return errorSchema.parse(JSON.parse(body));
+  } catch {
+    return undefined;
+  }
 }

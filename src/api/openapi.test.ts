@@ -52,7 +52,10 @@ beforeEach(async () => {
 afterEach(() => server.close());
 
 /** What to ask for, by path; those without an entry are asked for as they are. */
-const EXAMPLES: Record<string, string> = { "/v1/services/{name}": "/v1/services/dns" };
+const EXAMPLES: Record<string, string> = {
+  "/v1/services/{name}": "/v1/services/dns",
+  "/v1/interfaces/{name}": "/v1/interfaces/tap0",
+};
 
 it("has every route in the document, each with an answer that fits its schema", async () => {
   const inDocument = Object.entries(document.paths).flatMap(([path, methods]) =>

@@ -6,6 +6,7 @@ import type { Agent } from "../agent/agent.ts";
 import { setErrorForm } from "./errors.ts";
 import { registerEvents } from "./events.ts";
 import { registerHealth } from "./health.ts";
+import { registerInterfaces } from "./interfaces.ts";
 import { type Metrics, registerMetrics } from "./metrics.ts";
 import { collectRoutes, registerOpenApi } from "./openapi.ts";
 import { type ApiServer, useZod } from "./schemas.ts";
@@ -51,6 +52,7 @@ export async function createApi(agent: ApiAgent, metrics: Metrics): Promise<ApiS
   await collectRoutes(server, agent.version);
   registerStatus(server, agent);
   registerServices(server, agent);
+  registerInterfaces(server, agent);
   registerEvents(server, agent);
   registerHealth(server, agent);
   registerMetrics(server, agent, metrics);

@@ -183,16 +183,27 @@ describe("docs/commands.md", () => {
       .map((section) => [section.split("\n", 1)[0] ?? "", section]),
   );
 
-  it("has a section for each command, with each of its options", async () => {
-    const commands = [...(await help()).matchAll(/^ {2}([a-z]+) /gm)].flatMap(([, name = ""]) =>
+  /** The commands below one, each by all its words; itself where it has none. */
+  async function commandsBelow(...words: string[]): Promise<string[]> {
+    const [, list = ""] = (await help(...words)).split(/^Commands:$/m);
+    const names = [...list.matchAll(/^ {2}([a-z]+) /gm)].flatMap(([, name = ""]) =>
       name === "help" ? [] : [name],
     );
+    if (names.length === 0) return [words.join(" ")];
+    const all: string[] = [];
+    for (const name of names) all.push(...(await commandsBelow(...words, name)));
+    return all;
+  }
+
+  it("has a section for each command, with each of its options", async () => {
+    const commands = await commandsBelow();
     expect(commands).toContain("run");
+    expect(commands).toContain("interface add");
     expect([...sections.keys()].filter((heading) => heading.startsWith("onlink ")).sort()).toEqual(
       commands.map((name) => `onlink ${name}`).sort(),
     );
     for (const name of commands) {
-      const text = await help(name);
+      const text = await help(...name.split(" "));
       const options = [...text.matchAll(/^ {2}(?:-\w, )?(--[a-z-]+)/gm)].flatMap(([, option = ""]) =>
         option === "--help" ? [] : [option],
       );

@@ -15,7 +15,7 @@ Exit status:
   0  done
   1  could not be done, or a check failed
   2  the command line or the configuration is wrong; nothing was touched
-  3  no agent answers (status, events)`;
+  3  no agent answers (commands that ask it)`;
 
 /** The same for `explain`, whose answer is its exit status. */
 export const EXPLAIN_EXIT_HELP = `

@@ -23,9 +23,10 @@ function onlink(setExitCode: (code: number) => void): Command {
     description: string,
     examples: readonly string[],
     exitHelp = EXIT_HELP,
+    parent = program,
   ): Command {
     const lines = examples.map((example) => `  ${example}`).join("\n");
-    return program
+    return parent
       .command(name)
       .description(description)
       .addHelpText("after", `\nExamples:\n${lines}\n${exitHelp}`);
@@ -55,6 +56,48 @@ function onlink(setExitCode: (code: number) => void): Command {
     .option("--socket <path>", "the agent's socket")
     .option("--json", "for programs")
     .action(async (options) => setExitCode(await (await import("./status.ts")).status(options)));
+
+  const interfaces = program
+    .command("interface")
+    .description("register interfaces with the running agent, whether they are there yet or not");
+  const subcommand = (name: string, description: string, examples: readonly string[]) =>
+    command(name, description, examples, EXIT_HELP, interfaces)
+      .option("--config <file>", "find the agent's socket in this configuration")
+      .option("--socket <path>", "the agent's socket")
+      .option("--json", "for programs");
+  subcommand("add", "register an interface, or replace its registration; kept over restarts", [
+    "onlink interface add tap0",
+    "onlink interface add tap0 --instance-id 6f3a0a3e-3b1c-4f0e-9a53-1f3a6a1d2c11 --address 10.0.1.3 --mac 02:00:0a:00:01:03",
+    "onlink interface add tap0 --gateway 10.0.1.1 --answer-arp",
+    "onlink interface add tap0 --file tap0.yaml",
+  ])
+    .argument("<name>", "the interface's full name")
+    .option("--instance-id <uuid>", "the guest's instance")
+    .option("--project-id <uuid>", "the guest's project")
+    .option("--address <address...>", "the guest's IPv4 addresses; the first is whom the host reaches")
+    .option("--mac <mac>", "the guest's MAC")
+    .option("--gateway <address>", "the guest's gateway")
+    .option("--answer-arp", "answer ARP requests for the gateway")
+    .option("--no-anti-spoof", "take what the guest sends from any address")
+    .option("--unknown-port <how>", "reject or drop what has no service")
+    .option("--arp-reply <how>", "unicast or broadcast")
+    .option("--file <file>", "the fields as YAML or JSON, as in the configuration; - for standard input")
+    .action(async (name, options) =>
+      setExitCode(await (await import("./interface.ts")).addInterface(name, options)),
+    );
+  subcommand("remove", "take the registration of an interface back", ["onlink interface remove tap0"])
+    .argument("<name>", "the interface's full name")
+    .action(async (name, options) =>
+      setExitCode(await (await import("./interface.ts")).removeInterface(name, options)),
+    );
+  subcommand("show", "an interface and what was registered for it, or all interfaces", [
+    "onlink interface show",
+    "onlink interface show tap0 --json",
+  ])
+    .argument("[name]", "the interface's full name")
+    .action(async (name, options) =>
+      setExitCode(await (await import("./interface.ts")).showInterface(name, options)),
+    );
 
   command("events", "what the datapath reports: conflicts, spoofed sources, limits, flows", [
     "onlink events",

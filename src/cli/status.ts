@@ -31,15 +31,7 @@ export function formatStatus(body: StatusBody): string {
         ]),
       ),
     ),
-    formatTable(
-      ["INTERFACE", "STATE", "METADATA ADDRESS", "FLOWS"],
-      body.interfaces.map((one) => [
-        one.name,
-        one.state === "failed" ? `failed: ${one.reason}` : one.state,
-        one.state === "attached" ? one.metadataAddress : "-",
-        one.flows === undefined ? "-" : String(one.flows),
-      ]),
-    ),
+    formatInterfaces(body.interfaces),
     ...(body.fabric.length === 0
       ? []
       : [
@@ -65,6 +57,19 @@ function formatConfiguration({ file, loaded, errors }: StatusBody["configuration
   const taken = `configuration ${file}, taken over ${loaded}\n`;
   if (errors === undefined) return taken;
   return `${taken}what the file says now is refused, the configuration before it holds:\n${errors.map((error) => `  ${error}\n`).join("")}`;
+}
+
+/** The table of interfaces. */
+export function formatInterfaces(interfaces: StatusBody["interfaces"]): string {
+  return formatTable(
+    ["INTERFACE", "STATE", "METADATA ADDRESS", "FLOWS"],
+    interfaces.map((one) => [
+      one.name,
+      one.state === "failed" ? `failed: ${one.reason}` : one.state,
+      one.state === "attached" ? one.metadataAddress : "-",
+      one.flows === undefined ? "-" : String(one.flows),
+    ]),
+  );
 }
 
 function backendState(backend: StatusBody["services"][number]["backends"][number]): string {
