@@ -12,6 +12,8 @@ export default defineConfig({
           sequence: { groupOrder: 0 },
           include: ["src/**/*.test.ts", "bench/**/*.test.ts"],
           exclude: ["src/**/*.kernel.test.ts"],
+          // Enough for a machine that is busy with other things.
+          testTimeout: 60_000,
         },
       },
       {
