@@ -4,6 +4,7 @@
 #define ONLINK_ARP_H
 
 #include "event.h"
+#include "learn.h"
 #include "parse.h"
 
 /* RFC 5227 s. 1.1. */
@@ -94,6 +95,7 @@ static __noinline int arp_from_guest(struct __sk_buff *skb)
 	struct vif *vif = bpf_map_lookup_elem(&vifs, &ifindex);
 	struct ip_address sender, target;
 	struct eth_arp arp;
+	bool ours;
 
 	if (!settings || !vif)
 		return UNTOUCHED;
@@ -105,7 +107,10 @@ static __noinline int arp_from_guest(struct __sk_buff *skb)
 	target = from_ipv4(arp.target_ip);
 	if (arp.operation != bpf_htons(ARPOP_REQUEST))
 		return untouched(skb, ifindex, REASON_ARP_OTHER);
-	if (bpf_map_lookup_elem(&service_addresses, &target))
+	ours = bpf_map_lookup_elem(&service_addresses, &target);
+	if (arp.sender_ip && (ours || is_link_local_ipv4(arp.target_ip)))
+		learn_arp_request(&target, ifindex, ours);
+	if (ours)
 		return reply_arp(skb, &arp, settings, vif->flags & VIF_ARP_BROADCAST,
 				 arp.sender_ip ? REASON_ARP_REPLY : REASON_ARP_PROBE_REPLY);
 	if (is_same_address(&target, &vif->gateway))

@@ -8,7 +8,7 @@
  *
  * A flow is two entries: `flows` (the guest's view, with the state) and `reverse` (the backend's view, leading back to it).
  * First comes the entry whose key must be unique, since making it claims the port: that in `reverse` where the guest opens the flow, that
- * in `flows` where the host does. In the end only who deletes the entry in `flows` goes on, so that no flow is counted off twice.
+ * in `flows` where the host does. In the end only who marks the flow goes on, so that none is counted off twice.
  */
 #ifndef ONLINK_FLOW_H
 #define ONLINK_FLOW_H
@@ -126,10 +126,17 @@ static __always_inline void report_flow(__u8 kind, const struct flow_key *key, c
 	bpf_ringbuf_submit(event, 0);
 }
 
-static __always_inline void end_flow(void *shard, struct flow_key *key, const struct flow *flow)
+/*
+ * Only who marks the flow goes on: another CPU that found it idle too would else delete one that was opened in its place meanwhile, and leave
+ * that one's entry in `reverse`.
+ */
+static __always_inline void end_flow(void *shard, struct flow_key *key, struct flow *flow)
 {
-	struct reverse_key reverse_key = reverse_key_of(key, flow);
+	struct reverse_key reverse_key;
 
+	if (__sync_lock_test_and_set(&flow->ended, 1))
+		return;
+	reverse_key = reverse_key_of(key, flow);
 	if (bpf_map_delete_elem(shard, key))
 		return;
 	bpf_map_delete_elem(&reverse, &reverse_key);
@@ -137,10 +144,13 @@ static __always_inline void end_flow(void *shard, struct flow_key *key, const st
 	report_flow(EVENT_FLOW_CLOSED, key, flow);
 }
 
-/* A frame may have been seen on another CPU after `now` was read: the difference is signed. */
+/*
+ * A frame may have been seen on another CPU after `now` was read: the difference is signed. Both times are those of a tick, so the very
+ * timeout is enough.
+ */
 static __always_inline bool is_idle(const struct settings *settings, const struct flow_key *key, const struct flow *flow, __u64 now)
 {
-	return (__s64)(now - flow->last_seen) > (__s64)flow_timeout_ns(settings, key->protocol, flow->state);
+	return (__s64)(now - flow->last_seen) >= (__s64)flow_timeout_ns(settings, key->protocol, flow->state);
 }
 
 /* The flow, if there is one. One that has been idle for too long is ended here and now, though the sweep has not come to it yet. */
@@ -148,7 +158,7 @@ static __always_inline struct flow *find_flow(const struct settings *settings, v
 {
 	struct flow *flow = bpf_map_lookup_elem(shard, key);
 
-	if (flow && is_idle(settings, key, flow, bpf_ktime_get_ns())) {
+	if (flow && is_idle(settings, key, flow, coarse_now())) {
 		end_flow(shard, key, flow);
 		return NULL;
 	}
@@ -174,7 +184,7 @@ static long end_flow_if_idle(void *shard, struct flow_key *key, struct flow *flo
 static int sweep(void *map, __u32 *key, struct sweeper *sweeper)
 {
 	__u32 zero = 0, shard = sweeper->shard++ % FLOW_SHARDS, *total = bpf_map_lookup_elem(&flow_total, &zero);
-	__u64 now = bpf_ktime_get_ns();
+	__u64 now = coarse_now();
 	void *flows_of_shard = bpf_map_lookup_elem(&flows, &shard);
 
 	if (flows_of_shard)
@@ -246,7 +256,7 @@ static __always_inline struct flow *new_flow(struct scratch *scratch, __u8 opene
 	struct flow *flow = &scratch->flow;
 
 	__builtin_memset(flow, 0, sizeof(*flow));
-	flow->opened = flow->last_seen = bpf_ktime_get_ns();
+	flow->opened = flow->last_seen = coarse_now();
 	flow->state = FLOW_OPENING;
 	flow->opener = opener;
 	return flow;
@@ -387,7 +397,7 @@ static __always_inline void follow_tcp(struct flow *flow, __u8 flags, __u8 from)
 static __always_inline void follow_flow(const struct __sk_buff *skb, const struct frame *frame, const struct flow_key *key,
 					struct flow *flow, __u8 from)
 {
-	flow->last_seen = bpf_ktime_get_ns();
+	flow->last_seen = coarse_now();
 	if (from == FLOW_GUEST) {
 		__sync_fetch_and_add(&flow->frames_out, 1);
 		__sync_fetch_and_add(&flow->bytes_out, skb->len);
@@ -403,38 +413,45 @@ static __always_inline void follow_flow(const struct __sk_buff *skb, const struc
 		flow->state = FLOW_ESTABLISHED;
 }
 
-/* What onlink_end_flows is asked to end; zero means any. */
-struct end_flows {
-	__u32 vif;
-	__u32 service;
-	__be32 backend;
-	__be16 backend_port;
-	__u32 ended;
+/* What the agent looks for in a shard. */
+struct flow_search {
+	struct flow_filter filter;
+	__u32 found;
 };
 
-static long end_flow_if_wanted(void *shard, struct flow_key *key, struct flow *flow, struct end_flows *wanted)
+static __always_inline bool is_wanted(const struct flow_filter *filter, const struct flow_key *key, const struct flow *flow)
+{
+	return (!filter->vif || filter->vif == key->vif) && (!filter->service || filter->service == flow->service) &&
+	       (!filter->ifindex || filter->ifindex == flow->ifindex) &&
+	       (!filter->backend_port || filter->backend_port == flow->backend_port) &&
+	       (is_no_address(&filter->backend) || is_same_address(&filter->backend, &flow->backend));
+}
+
+static long end_flow_if_wanted(void *shard, struct flow_key *key, struct flow *flow, struct flow_search *search)
 {
 	struct flow_key own = *key;
 
-	if ((wanted->vif && wanted->vif != key->vif) || (wanted->service && wanted->service != flow->service))
-		return 0;
-	if ((wanted->backend && wanted->backend != to_ipv4(&flow->backend)) ||
-	    (wanted->backend_port && wanted->backend_port != flow->backend_port))
+	if (!is_wanted(&search->filter, key, flow))
 		return 0;
 	end_flow(shard, &own, flow);
-	wanted->ended++;
+	search->found++;
 	return 0;
 }
 
-static __always_inline void end_flows(struct end_flows *wanted)
+static long count_flow_if_wanted(void *shard, struct flow_key *key, struct flow *flow, struct flow_search *search)
 {
-	for (__u32 shard = 0; shard < FLOW_SHARDS; shard++) {
-		__u32 index = shard;
-		void *flows_of_shard = bpf_map_lookup_elem(&flows, &index);
+	search->found += is_wanted(&search->filter, key, flow);
+	return 0;
+}
 
-		if (flows_of_shard)
-			bpf_for_each_map_elem(flows_of_shard, end_flow_if_wanted, wanted, 0);
-	}
+/* Reads what to look for, and in which shard (cb[0]), from the agent's test run; NULL where there is no such shard. */
+static __always_inline void *read_search(struct __sk_buff *skb, struct flow_search *search)
+{
+	__u32 shard = skb->cb[0];
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &search->filter, sizeof(search->filter)))
+		return NULL;
+	return bpf_map_lookup_elem(&flows, &shard);
 }
 
 #endif

@@ -5,6 +5,7 @@
 
 #include "flow.h"
 #include "fragment.h"
+#include "learn.h"
 #include "reject.h"
 
 /*
@@ -122,13 +123,12 @@ static __always_inline int drop_over_limit(const struct __sk_buff *skb, const st
 }
 
 /* TCP or UDP from the guest to a service address. */
-static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scratch)
+static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scratch, struct vif *vif)
 {
 	struct settings *settings = get_settings();
 	struct frame *frame = &scratch->frame;
 	struct flow_key *key = &scratch->key;
 	__u32 ifindex = skb->ifindex;
-	struct vif *vif = bpf_map_lookup_elem(&vifs, &ifindex);
 	struct service_key service_key;
 	struct service *service;
 	struct flow *flow;
@@ -143,7 +143,7 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 	key->service_port = frame->l4.destination_port;
 	key->protocol = frame->head.ip.protocol;
 	shard = settings ? flows_with(settings, key) : NULL;
-	if (!shard || !vif)
+	if (!shard)
 		return drop(skb, ifindex, REASON_LIMIT);
 	flow = find_flow(settings, shard, key);
 	if (flow && flow->state == FLOW_CLOSING && opens_tcp(frame)) {
@@ -151,9 +151,12 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 		end_flow(shard, key, flow);
 		flow = NULL;
 	}
-	if (flow)
+	if (flow) {
+		learn_macs(frame, flow, ifindex);
 		return send_to_backend(skb, scratch, flow);
+	}
 
+	learn_guest(frame, ifindex);
 	__builtin_memset(&service_key, 0, sizeof(service_key));
 	service_key.address = key->service;
 	service_key.port = key->service_port;

@@ -21,6 +21,7 @@
 #include "maps.h"
 #include "arp.h"
 #include "icmp.h"
+#include "learn.h"
 #include "nat.h"
 #include "spoof.h"
 
@@ -55,7 +56,6 @@ static __always_inline int service_from_guest(struct __sk_buff *skb)
 		return drop(skb, ifindex, REASON_MALFORMED);
 	if (is_spoofed(frame, settings, vif, ifindex))
 		return drop_spoofed(skb, frame);
-	learn_guest(frame, ifindex);
 	if (is_later_fragment(frame)) {
 		verdict = follow_first_fragment(skb, frame, SIDE_VIF, UNTOUCHED);
 		return verdict == UNTOUCHED ? drop(skb, ifindex, REASON_FRAGMENT) : verdict;
@@ -63,7 +63,8 @@ static __always_inline int service_from_guest(struct __sk_buff *skb)
 	if (!read_l4(skb, frame))
 		return drop(skb, ifindex, REASON_MALFORMED);
 	if (is_tcp_or_udp(frame))
-		return nat_from_guest(skb, scratch);
+		return nat_from_guest(skb, scratch, vif);
+	learn_guest(frame, ifindex);
 	if (frame->head.ip.protocol == IPPROTO_ICMP)
 		return icmp_from_guest(skb, scratch);
 	return refuse(skb, frame, vif, NULL);
@@ -179,7 +180,34 @@ int onlink_host(struct __sk_buff *skb)
 	return flow ? send_to_guest(skb, scratch, flow, SIDE_HOST) : open_from_host(skb, scratch);
 }
 
-/* From the fabric: tc ingress on the interfaces that lead to fabric backends. Most traffic there is the host's own. */
+static __always_inline bool is_fabric_port(const struct settings *settings, __be16 port)
+{
+	return bpf_ntohs(port) >= settings->fabric_port_min && bpf_ntohs(port) <= settings->fabric_port_max;
+}
+
+/*
+ * Whether a frame of the fabric is worth a closer look: most traffic there is the host's own, TCP and UDP to ports of its own. Fragments and
+ * ICMP have no such port.
+ */
+static __always_inline bool may_be_from_backend(struct __sk_buff *skb, const struct settings *settings)
+{
+	const struct iphdr *ip;
+	__be16 port;
+	__u32 l4;
+
+	if (!make_linear(skb, ETH_IPV4_LENGTH))
+		return false;
+	ip = (void *)(long)skb->data + ETH_HLEN;
+	if ((void *)(ip + 1) > (void *)(long)skb->data_end)
+		return false;
+	if (ip->frag_off & bpf_htons(IP_FRAGMENT_MASK) || ip->protocol == IPPROTO_ICMP)
+		return true;
+	l4 = ETH_HLEN + ip->ihl * 4;
+	return (ip->protocol == IPPROTO_TCP || ip->protocol == IPPROTO_UDP) &&
+	       !bpf_skb_load_bytes(skb, l4 + offsetof(struct udphdr, dest), &port, sizeof(port)) && is_fabric_port(settings, port);
+}
+
+/* From the fabric: tc ingress on the interfaces that lead to fabric backends. */
 SEC("tc")
 int onlink_fabric(struct __sk_buff *skb)
 {
@@ -188,9 +216,9 @@ int onlink_fabric(struct __sk_buff *skb)
 	struct scratch *scratch;
 	struct frame *frame;
 	struct flow *flow;
-	__u16 port;
 
-	if (!settings || skb->vlan_present || skb->pkt_type != PACKET_HOST || skb->protocol != bpf_htons(ETH_P_IP))
+	if (!settings || skb->vlan_present || skb->pkt_type != PACKET_HOST || skb->protocol != bpf_htons(ETH_P_IP) ||
+	    !may_be_from_backend(skb, settings))
 		return UNTOUCHED;
 	scratch = get_scratch();
 	if (!scratch || !read_eth_ipv4(skb, &scratch->frame.head))
@@ -204,10 +232,7 @@ int onlink_fabric(struct __sk_buff *skb)
 		return UNTOUCHED;
 	if (is_icmp_error(frame) && !is_fragment(frame))
 		return error_to_guest(skb, scratch, BACKEND_FABRIC, UNTOUCHED);
-	if (!is_tcp_or_udp(frame))
-		return UNTOUCHED;
-	port = bpf_ntohs(frame->l4.destination_port);
-	if (port < settings->fabric_port_min || port > settings->fabric_port_max)
+	if (!is_tcp_or_udp(frame) || !is_fabric_port(settings, frame->l4.destination_port))
 		return UNTOUCHED;
 	reverse_key = &scratch->reverse_key;
 	reverse_key->kind = BACKEND_FABRIC;
@@ -221,23 +246,32 @@ int onlink_fabric(struct __sk_buff *skb)
 }
 
 /*
- * The last two are attached nowhere: the agent runs them (BPF_PROG_TEST_RUN), so that flows, claimed ports and counts have one writer, the
- * datapath.
+ * The last three are attached nowhere: the agent runs them (BPF_PROG_TEST_RUN), so that flows, claimed ports and counts have one writer, the
+ * datapath. Those that look for flows go through one shard at a time, so that a million flows do not hold up a CPU.
  */
 
-/* Ends the flows of vif cb[0], of service cb[1] (id), to the backend at address cb[2] and port cb[3]; zero for any. Returns how many. */
+/* Ends the flows of shard cb[0] that the frame's struct flow_filter is about. Returns how many. */
 SEC("tc")
 int onlink_end_flows(struct __sk_buff *skb)
 {
-	struct end_flows wanted = {
-		.vif = skb->cb[0],
-		.service = skb->cb[1],
-		.backend = bpf_htonl(skb->cb[2]),
-		.backend_port = bpf_htons(skb->cb[3]),
-	};
+	struct flow_search search = {};
+	void *shard = read_search(skb, &search);
 
-	end_flows(&wanted);
-	return wanted.ended;
+	if (shard)
+		bpf_for_each_map_elem(shard, end_flow_if_wanted, &search, 0);
+	return search.found;
+}
+
+/* Likewise, counts them alone. */
+SEC("tc")
+int onlink_count_flows(struct __sk_buff *skb)
+{
+	struct flow_search search = {};
+	void *shard = read_search(skb, &search);
+
+	if (shard)
+		bpf_for_each_map_elem(shard, count_flow_if_wanted, &search, 0);
+	return search.found;
 }
 
 /* Sees to it that flows end. Returns 0, or a negative errno. */

@@ -127,7 +127,10 @@ struct vif_address {
 	__u32 vif;                    /* ifindex */
 };
 
-/* Map vif_states: key __u32 ifindex. Made by the agent with the vif, then written by the datapath alone. */
+/*
+ * Map vif_states: key __u32 ifindex. Made by the agent with the vif, then written by the datapath alone. What is for people to see (from
+ * `asked` on) is written without a lock: two CPUs at once may mix theirs. Times in ns, CLOCK_MONOTONIC; zero: never.
+ */
 struct vif_state {
 	__u64 reject_tat;             /* limit of rejections, see allow() */
 	__u64 event_tat;              /* limit of events */
@@ -136,6 +139,16 @@ struct vif_state {
 	__u8 pad[2];
 	__u32 flows;                  /* how many flows the vif has now */
 	__u32 pad2;
+	struct ip_address asked;      /* by ARP: a service address, or another link-local one; not by a probe */
+	struct ip_address answered;   /* the last of those that was answered */
+	struct ip_address sent_to;    /* the service address of the last frame that was in no open flow */
+	struct ip_address spoofed;    /* the last source that row I7 dropped */
+	__u64 asked_at;
+	__u64 answered_at;
+	__u64 sent_at;
+	__u64 spoofed_at;
+	__u8 sent_to_mac[6];          /* where that frame was addressed to */
+	__u8 pad3[2];
 };
 
 /* Map defences: when a service address was last defended on a vif (ns, CLOCK_MONOTONIC). */
@@ -188,6 +201,7 @@ struct fragment {
 struct counter {
 	__u64 frames;
 	__u64 bytes;                  /* length on the wire, Ethernet header included */
+	__u64 last;                   /* when the last frame was counted (ns, CLOCK_MONOTONIC); zero: never */
 };
 
 struct vif_counters {
@@ -242,7 +256,7 @@ struct flow {
 	__u32 service;                /* id */
 	__be16 backend_port;
 	__be16 nat_port;
-	__u8 guest_mac[6];
+	__u8 guest_mac[6];            /* both MACs are those of the guest's last frame */
 	__u8 service_mac[6];          /* the MAC that the guest addressed; replies come from it */
 	__u8 kind;                    /* enum backend_kind */
 	__u8 state;                   /* enum flow_state */
@@ -250,6 +264,18 @@ struct flow {
 	__u8 response_hop_limit;
 	__u8 opener;                  /* enum flow_end */
 	__u8 answered;                /* not zero: the other end has sent something */
+	__u8 pad[2];
+	__u32 ended;                  /* not zero: somebody is taking the flow away, see end_flow() */
+	__u32 pad2;
+};
+
+/* Which flows a program is to look for, given to it behind an empty Ethernet header; zero stands for any. */
+struct flow_filter {
+	struct ip_address backend;
+	__u32 vif;                    /* ifindex */
+	__u32 service;                /* id */
+	__u32 ifindex;                /* egress interface */
+	__be16 backend_port;
 	__u8 pad[2];
 };
 

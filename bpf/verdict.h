@@ -9,21 +9,31 @@
 #define UNTOUCHED TC_ACT_UNSPEC
 #define DROP TC_ACT_SHOT
 
+/* The time in ns, CLOCK_MONOTONIC, as of the last tick: for what nobody needs to the millisecond, at a third of the price. */
+static __always_inline __u64 coarse_now(void)
+{
+	return bpf_ktime_get_coarse_ns();
+}
+
+static __always_inline void count_in(struct counter *counter, const struct __sk_buff *skb, __u64 now)
+{
+	counter->frames++;
+	counter->bytes += skb->len;
+	counter->last = now;
+}
+
 /* vif 0: the frame could not be given to a vif. */
 static __always_inline void count(const struct __sk_buff *skb, __u32 vif, __u32 reason)
 {
 	struct vif_counters *of_vif;
 	struct counter *total = bpf_map_lookup_elem(&counters, &reason);
+	__u64 now = coarse_now();
 
-	if (total) {
-		total->frames++;
-		total->bytes += skb->len;
-	}
+	if (total)
+		count_in(total, skb, now);
 	of_vif = bpf_map_lookup_elem(&vif_counters, &vif);
-	if (of_vif && reason < REASON_COUNT) {
-		of_vif->reasons[reason].frames++;
-		of_vif->reasons[reason].bytes += skb->len;
-	}
+	if (of_vif && reason < REASON_COUNT)
+		count_in(&of_vif->reasons[reason], skb, now);
 }
 
 static __always_inline int untouched(const struct __sk_buff *skb, __u32 vif, __u32 reason)

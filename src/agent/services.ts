@@ -123,9 +123,9 @@ export function createServices(options: ServicesOptions): Services {
 
   /** Those of some interfaces that are there and have flows. */
   function withFlows(ifindexes: readonly number[]): Set<number> {
-    if (ifindexes.length === 0) return new Set();
-    const used = new Set(datapath.flows().map(([, { ifindex }]) => ifindex));
-    return new Set(ifindexes.filter((i) => used.has(i) && network.link(i) !== undefined));
+    return new Set(
+      ifindexes.filter((ifindex) => network.link(ifindex) !== undefined && datapath.hasFlows({ ifindex })),
+    );
   }
 
   function keep(ifindex: number): void {

@@ -21,7 +21,7 @@ import { frameErrors, parseFrame } from "../packet/frame.ts";
 import { hexDump, toHex } from "../packet/hex.ts";
 import { TCP_FLAG } from "../packet/tcp.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
-import { HOST_MAC, METADATA_ADDRESS, openPrivateBpffs, SERVICE, SETTINGS, VIF } from "./testing.ts";
+import { allFlows, HOST_MAC, METADATA_ADDRESS, openPrivateBpffs, SERVICE, SETTINGS, VIF } from "./testing.ts";
 import type { Counters, Datapath, ProgramName, Reason } from "./types.ts";
 
 /** TC_ACT_*: what a program returns. */
@@ -231,7 +231,7 @@ describe("I2: TCP and UDP to a service", () => {
       },
     });
     expect(counted()).toEqual({ forwarded: 1 });
-    expect(datapath.flows()).toMatchObject([
+    expect(allFlows(datapath)).toMatchObject([
       [
         { vif: LOOPBACK, guest: GUEST, guestPort: 40000, service: SERVICE, servicePort: 80, protocol: "tcp" },
         {
@@ -253,7 +253,7 @@ describe("I2: TCP and UDP to a service", () => {
         network: { source: FABRIC_SOURCE, destination: "192.0.2.10", transport: { destinationPort: 8443 } },
       },
     });
-    const { natPort } = datapath.flows()[0]![1];
+    const { natPort } = allFlows(datapath)[0]![1];
     expect(natPort).toBeGreaterThanOrEqual(SETTINGS.fabricPortMin);
     expect(natPort).toBeLessThanOrEqual(SETTINGS.fabricPortMax);
   });
@@ -263,7 +263,7 @@ describe("I2: TCP and UDP to a service", () => {
       redirected("vif", syn({ destinationPort: 443, sourcePort: port }));
       redirected("vif", query({ destinationPort: 123, sourcePort: port }));
     }
-    const ports = datapath.flows().map(([key, flow]) => `${key.protocol} ${flow.natPort}`);
+    const ports = allFlows(datapath).map(([key, flow]) => `${key.protocol} ${flow.natPort}`);
     expect(new Set(ports).size).toBe(8);
     expectUnchanged("vif", syn({ destinationPort: 443, sourcePort: 5 }), DROP);
     expect(counted()).toEqual({ forwarded: 8, "no-port": 1 });
@@ -298,14 +298,14 @@ describe("I2: TCP and UDP to a service", () => {
       },
     });
     expect(counted()).toEqual({ forwarded: 1, returned: 1 });
-    expect(datapath.flows()[0]![1]).toMatchObject({ state: "opening", framesOut: 1n, framesIn: 1n });
+    expect(allFlows(datapath)[0]![1]).toMatchObject({ state: "opening", framesOut: 1n, framesIn: 1n });
     redirected("vif", syn({ flags: TCP_FLAG.ack }));
-    expect(datapath.flows()[0]![1]).toMatchObject({ state: "established", framesOut: 2n, framesIn: 1n });
+    expect(allFlows(datapath)[0]![1]).toMatchObject({ state: "established", framesOut: 2n, framesIn: 1n });
   });
 
   it("back from the fabric, and only what belongs to a flow", () => {
     redirected("vif", query({ destinationPort: 123 }));
-    const { natPort } = datapath.flows()[0]![1];
+    const { natPort } = allFlows(datapath)[0]![1];
     const answer = (fields: object = {}) =>
       udpFrame({
         sourceMac: ROUTER_MAC,
@@ -392,7 +392,7 @@ describe("I2: TCP and UDP to a service", () => {
     datapath.serviceAddresses.set(second, { services: 1 });
     redirected("vif", syn());
     redirected("vif", syn({ destination: second }));
-    const ports = datapath.flows().map(([, flow]) => flow.natPort);
+    const ports = allFlows(datapath).map(([, flow]) => flow.natPort);
     expect(ports).toContain(40000);
     expect(new Set(ports).size).toBe(2);
   });
@@ -459,7 +459,7 @@ describe("TCP flows", () => {
       destinationPort: 40000,
       flags,
     });
-  const state = () => datapath.flows().map(([, flow]) => flow.state);
+  const state = () => allFlows(datapath).map(([, flow]) => flow.state);
 
   it("open with a SYN only", () => {
     for (const flags of [
@@ -619,6 +619,85 @@ describe("a vif that the maps do not know", () => {
   });
 });
 
+describe("what is seen of a guest", () => {
+  const evidence = () => datapath.vifEvidence(LOOPBACK)!;
+
+  it("nothing, of one that has sent nothing, or only to others", () => {
+    expect(evidence()).toEqual({ counted: {} });
+    datapath.run("vif", syn({ destination: "198.51.100.7" }));
+    datapath.run(
+      "vif",
+      arpRequest({ senderMac: GUEST_MAC, senderAddress: GUEST, targetAddress: "10.0.1.1" }),
+    );
+    expect(evidence()).toEqual({ counted: { "arp-other": expect.any(BigInt) } });
+    expect(datapath.vifEvidence(2)).toBeUndefined();
+  });
+
+  it("whom it asked for by ARP, and what was answered; probes are not asked", () => {
+    const ask = (targetAddress: string) =>
+      datapath.run("vif", arpRequest({ senderMac: GUEST_MAC, senderAddress: GUEST, targetAddress }));
+    datapath.run("vif", arpProbe({ senderMac: GUEST_MAC, targetAddress: SERVICE }));
+    expect(evidence()).not.toHaveProperty("arpAsked");
+    const start = process.hrtime.bigint();
+    ask(SERVICE);
+    const { arpAsked, arpAnswered } = evidence();
+    expect(arpAnswered).toEqual({ address: SERVICE, time: arpAsked!.time });
+    // The clock of ticks may be behind by one, 10 ms at most.
+    expect(arpAsked!.time).toBeGreaterThan(start - 10_000_000n);
+    expect(arpAsked!.time).toBeLessThanOrEqual(process.hrtime.bigint());
+    ask("169.254.7.7");
+    expect(evidence().arpAsked?.address).toBe("169.254.7.7");
+    expect(evidence().arpAnswered).toEqual(arpAnswered);
+  });
+
+  it("whom it takes a service to be, and when something was last forwarded, returned or dropped", () => {
+    redirected("vif", syn());
+    const { sent, counted } = evidence();
+    const macs = { guestMac: GUEST_MAC, toMac: ROUTER_MAC };
+    expect(sent).toEqual({ guest: GUEST, service: SERVICE, ...macs, time: expect.any(BigInt) });
+    expect(Object.keys(counted)).toEqual(["forwarded"]);
+    expect(counted.forwarded).toBeGreaterThanOrEqual(sent!.time);
+    datapath.run("vif", syn({ destinationPort: 81, destinationMac: "02:00:00:00:00:77" }));
+    expect(evidence().sent?.toMac).toBe("02:00:00:00:00:77");
+    expect(Object.keys(evidence().counted)).toEqual(["forwarded", "unknown-port"]);
+  });
+
+  it("the last spoofed source", () => {
+    expectUnchanged("vif", syn({ source: "169.254.169.254" }), DROP);
+    expect(evidence()).toEqual({
+      spoofed: { address: SERVICE, time: expect.any(BigInt) },
+      counted: { spoofed: expect.any(BigInt) },
+    });
+  });
+});
+
+describe("a flow's MACs", () => {
+  const answer = () =>
+    redirected(
+      "host",
+      udpFrame({
+        sourceMac: HOST_MAC,
+        destinationMac: HOST_MAC,
+        source: "127.0.0.1",
+        destination: METADATA_ADDRESS,
+        sourcePort: 5353,
+        destinationPort: 40000,
+        data: Buffer.from("answer"),
+      }),
+    );
+
+  it("are those of the guest's last frame", () => {
+    redirected("vif", query());
+    expect(parseFrame(answer())).toMatchObject({ value: { source: ROUTER_MAC, destination: GUEST_MAC } });
+    redirected("vif", query({ sourceMac: "02:00:0a:00:01:04", destinationMac: GATEWAY_MAC }));
+    expect(parseFrame(answer())).toMatchObject({
+      value: { source: GATEWAY_MAC, destination: "02:00:0a:00:01:04" },
+    });
+    expect(datapath.flowCount()).toBe(1);
+    expect(datapath.vifEvidence(LOOPBACK)?.sent?.toMac).toBe(GATEWAY_MAC);
+  });
+});
+
 describe("flows end", () => {
   it("with their vif, or their service, and give their ports back", () => {
     for (let port = 1; port <= 4; port++)
@@ -631,20 +710,20 @@ describe("flows end", () => {
       redirected("vif", query({ destinationPort: 123, sourcePort: port }));
     datapath.removeVif(LOOPBACK);
     expect(datapath.flowCount()).toBe(0);
-    expect(datapath.flows()).toEqual([]);
+    expect(allFlows(datapath)).toEqual([]);
   });
 
   it("with one backend of their service", () => {
     redirected("vif", query({ destinationPort: 123 }));
     redirected("vif", syn());
-    const [, { service, backend: address, backendPort: port }] = datapath
-      .flows()
-      .find(([key]) => key.protocol === "udp")!;
+    const [, { service, backend: address, backendPort: port }] = allFlows(datapath).find(
+      ([key]) => key.protocol === "udp",
+    )!;
     expect(datapath.endFlows({ service, backend: { address, port: port + 1 } })).toBe(0);
     expect(datapath.endFlows({ service, backend: { address: "192.0.2.99", port } })).toBe(0);
     expect(datapath.endFlows({ service: service + 1, backend: { address, port } })).toBe(0);
     expect(datapath.endFlows({ service, backend: { address, port } })).toBe(1);
-    expect(datapath.flows().map(([key]) => key.protocol)).toEqual(["tcp"]);
+    expect(allFlows(datapath).map(([key]) => key.protocol)).toEqual(["tcp"]);
   });
 
   it("by themselves, by a timer of the kernel", async () => {
@@ -652,7 +731,7 @@ describe("flows end", () => {
     redirected("vif", query());
     redirected("vif", syn());
     await expect.poll(() => datapath.flowCount(), { timeout: 10_000, interval: 50 }).toBe(1);
-    expect(datapath.flows().map(([key]) => key.protocol)).toEqual(["tcp"]);
+    expect(allFlows(datapath).map(([key]) => key.protocol)).toEqual(["tcp"]);
     expect(datapath.flowCount(LOOPBACK)).toBe(1);
   });
 });
@@ -667,7 +746,7 @@ describe("adoption", () => {
     expect(datapath.settings()).toEqual(SETTINGS);
     expect(datapath.flowCount()).toBe(1);
     redirected("vif", query());
-    expect(datapath.flows()[0]![1].framesOut).toBe(2n);
+    expect(allFlows(datapath)[0]![1].framesOut).toBe(2n);
     expect(datapath.vifCounters(LOOPBACK)!.forwarded.frames).toBe(2n);
   });
 });

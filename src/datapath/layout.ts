@@ -114,6 +114,16 @@ export const vifStateLayout = struct("vif_state", {
   pad: padding(2),
   flows: u32,
   pad2: padding(4, 4),
+  asked: ipAddress,
+  answered: ipAddress,
+  sent_to: ipAddress,
+  spoofed: ipAddress,
+  asked_at: u64,
+  answered_at: u64,
+  sent_at: u64,
+  spoofed_at: u64,
+  sent_to_mac: mac,
+  pad3: padding(2),
 });
 
 export const defenceKeyLayout = struct("defence_key", { address: ipAddress, vif: u32 });
@@ -149,7 +159,7 @@ export const fragmentLayout = struct("fragment", {
   pad: padding(5),
 });
 
-export const counterLayout = struct("counter", { frames: u64, bytes: u64 });
+export const counterLayout = struct("counter", { frames: u64, bytes: u64, last: u64 });
 
 export const flowKeyLayout = struct("flow_key", {
   guest: ipAddress,
@@ -193,6 +203,17 @@ export const flowLayout = struct("flow", {
   opener: flowEnd,
   answered: u8,
   pad: padding(2),
+  ended: u32,
+  pad2: padding(4, 4),
+});
+
+export const flowFilterLayout = struct("flow_filter", {
+  backend: ipAddress,
+  vif: u32,
+  service: u32,
+  ifindex: u32,
+  backend_port: be16,
+  pad: padding(2),
 });
 
 export const eventLayout = struct("event", {
@@ -234,4 +255,5 @@ export const SHARED_STRUCTS = [
   flowKeyLayout,
   reverseKeyLayout,
   flowLayout,
+  flowFilterLayout,
 ] as const;

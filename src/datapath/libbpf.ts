@@ -261,10 +261,41 @@ export function deleteElement(fd: number, key: Uint8Array): boolean {
   return check(lib().delete(fd, key), "delete a map entry", ENOENT) === 0;
 }
 
+/** Some entries of a hash map, as views of buffers of their own. */
+export interface Batch {
+  entries: Array<[key: Uint8Array, value: Uint8Array]>;
+  /** The bucket where the next batch begins; undefined: there is none. */
+  next: number | undefined;
+}
+
 /**
- * Every entry of a hash map, in batches by bucket, so that entries that come and go meanwhile cannot make it start over.
- * The arrays handed to `each` are views that the next batch overwrites.
+ * The entries of a hash map from a bucket on (BPF_MAP_LOOKUP_BATCH, Linux 5.6), whole buckets and `room` entries at most; undefined where
+ * the first bucket holds more than that. Going by buckets, entries that come and go cannot make it start over, and one that stays is
+ * seen once.
  */
+export function nextBatch(
+  fd: number,
+  bucket: number,
+  keySize: number,
+  valueSize: number,
+  room: number,
+): Batch | undefined {
+  const keys = new Uint8Array(room * keySize);
+  const values = new Uint8Array(room * valueSize);
+  const start = Uint32Array.of(bucket);
+  const next = new Uint32Array(1);
+  const count: [number] = [room];
+  const result = lib().lookupBatch(fd, start, next, keys, values, count, null) as number;
+  if (result === -ENOSPC) return undefined;
+  check(result, "list a map", ENOENT);
+  const entries = Array.from({ length: count[0] }, (_, i): [Uint8Array, Uint8Array] => [
+    keys.subarray(i * keySize, (i + 1) * keySize),
+    values.subarray(i * valueSize, (i + 1) * valueSize),
+  ]);
+  return { entries, next: result < 0 ? undefined : next[0]! };
+}
+
+/** Every entry of a hash map. */
 export function forEachElement(
   fd: number,
   keySize: number,
@@ -272,29 +303,14 @@ export function forEachElement(
   each: (key: Uint8Array, value: Uint8Array) => void,
 ): void {
   let room = 1024;
-  let keys = new Uint8Array(room * keySize);
-  let values = new Uint8Array(room * valueSize);
-  // The kernel's cursor for hash maps is a bucket number, kept in a buffer of the key's size.
-  const cursor = new Uint8Array(Math.max(keySize, 4));
-  let first = true;
-  for (;;) {
-    const count: [number] = [room];
-    const result = lib().lookupBatch(fd, first ? null : cursor, cursor, keys, values, count, null) as number;
-    if (result === -ENOSPC) {
-      // One bucket holds more than there is room for.
+  for (let bucket: number | undefined = 0; bucket !== undefined; ) {
+    const batch = nextBatch(fd, bucket, keySize, valueSize, room);
+    if (batch === undefined) {
       room *= 2;
-      keys = new Uint8Array(room * keySize);
-      values = new Uint8Array(room * valueSize);
       continue;
     }
-    check(result, "list a map", ENOENT);
-    for (let i = 0; i < count[0]; i++)
-      each(
-        keys.subarray(i * keySize, (i + 1) * keySize),
-        values.subarray(i * valueSize, (i + 1) * valueSize),
-      );
-    if (result < 0) return;
-    first = false;
+    for (const [key, value] of batch.entries) each(key, value);
+    bucket = batch.next;
   }
 }
 

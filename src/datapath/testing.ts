@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mountBpffs, unmount } from "../linux/libc.ts";
 import { GATEWAY_MAC } from "../packet/address.ts";
-import type { Settings, Vif } from "./types.ts";
+import type { Datapath, Flow, FlowKey, Settings, Vif } from "./types.ts";
 
 /**
  * A bpffs that no other process comes across and that ends with this one, however that ends: it is mounted, opened, and at once taken off its
@@ -20,6 +20,18 @@ export function openPrivateBpffs(): { path: string; close(): void } {
   } finally {
     rmdirSync(mountPoint);
   }
+}
+
+/** All flows: for tests, which have few. */
+export function allFlows(datapath: Pick<Datapath, "flowPage">): Array<[FlowKey, Flow]> {
+  const flows: Array<[FlowKey, Flow]> = [];
+  let cursor: string | undefined;
+  do {
+    const page = datapath.flowPage({ cursor, limit: 1000 });
+    flows.push(...page.flows);
+    cursor = page.next;
+  } while (cursor !== undefined);
+  return flows;
 }
 
 export const SERVICE = "169.254.169.254";

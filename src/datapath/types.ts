@@ -164,6 +164,7 @@ export interface Flow {
   ifindex: number;
   /** Service id. */
   service: number;
+  /** Of the guest's last frame, as is the next. */
   guestMac: string;
   /** The MAC that the guest addressed; replies come from it. */
   serviceMac: string;
@@ -173,6 +174,44 @@ export interface Flow {
   /** Who sent the first frame; "backend": the host, by metadata address. */
   opener: "guest" | "backend";
   responseHopLimit: number;
+}
+
+/** Part of the flows; see `Datapath.flowPage`. */
+export interface FlowPage {
+  flows: Array<[FlowKey, Flow]>;
+  /** The cursor of the next page; absent on the last. */
+  next?: string;
+}
+
+/** Which flows: those for which all of this holds, `struct flow_filter`. */
+export interface FlowFilter {
+  /** ifindex of the vif. */
+  vif?: number;
+  /** Service id. */
+  service?: number;
+  backend?: { address: string; port: number };
+  /** Fabric: the egress interface. */
+  ifindex?: number;
+}
+
+/**
+ * What the datapath has seen of the guest behind a vif. Times are CLOCK_MONOTONIC, ns, to the tick (some ms); what never was is left out. Written
+ * without a lock: for people, not for decisions.
+ */
+export interface VifEvidence {
+  /** The last address that it asked for by ARP, of those that are service addresses or link-local; probes left out. */
+  arpAsked?: { address: string; time: bigint };
+  /** The last of those that was answered. */
+  arpAnswered?: { address: string; time: bigint };
+  /**
+   * The last frame to a service address that nothing was wrong with and that was in no open flow: from whom, and at which MAC the guest takes the
+   * service to be.
+   */
+  sent?: { guest: string; guestMac: string; service: string; toMac: string; time: bigint };
+  /** The last source address that anti-spoofing dropped. */
+  spoofed?: { address: string; time: bigint };
+  /** When a frame was last counted, by reason: "forwarded" is the last packet to a service, "returned" the last from one. */
+  counted: Partial<Record<Reason, bigint>>;
 }
 
 /** Something that the datapath reports: `struct event`. Fields that a kind has no use for are zero or empty. */
@@ -233,8 +272,14 @@ export interface Datapath {
   readonly backends: DatapathMap<BackendKey, BackendEntry>;
   /** The vifs by ifindex. */
   vifs(): Map<number, Vif>;
-  /** A snapshot of the flows, as good as the kernel gives one. */
-  flows(): Array<[FlowKey, Flow]>;
+  /** What the datapath has seen of a vif's guest; undefined when the vif is not known. */
+  vifEvidence(ifindex: number): VifEvidence | undefined;
+  /**
+   * Some of the flows, in no order. `cursor`: `next` of the page before. No more than `limit` (at least 1), unless more lie in one bucket of the
+   * kernel's hash, a few at most; so a page takes memory for `limit` flows however many there are. A flow that stays while the pages are
+   * asked for is on one of them; one that comes or goes meanwhile may be. Throws `DatapathError` on a cursor that is none.
+   */
+  flowPage(page: { cursor?: string | undefined; limit: number }): FlowPage;
   /** Undefined before the first `setSettings` of a new datapath. */
   settings(): Settings | undefined;
   setSettings(settings: Settings): void;
@@ -242,8 +287,10 @@ export interface Datapath {
   setVif(ifindex: number, vif: Vif): void;
   /** Forgets a vif, its state, its counters and its flows. */
   removeVif(ifindex: number): void;
-  /** Ends the flows of a vif, of a service (by id), to a backend, or what is all of these together; returns how many. Clients are not told. */
-  endFlows(of: { vif?: number; service?: number; backend?: { address: string; port: number } }): number;
+  /** Ends the flows that the filter is about; returns how many. Clients are not told. */
+  endFlows(filter: FlowFilter): number;
+  /** Whether there is a flow that the filter is about. */
+  hasFlows(filter: FlowFilter): boolean;
   /** Attaches, or, where the program is there already (an adopted link), renews it in place without a gap. */
   attach(program: ProgramName, ifindex: number): void;
   /** Detaches; also clears what is left of an interface that is gone. Nothing to do is no error. */

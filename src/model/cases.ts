@@ -496,6 +496,23 @@ const natCases: Case[] = [
   },
   {
     row: "I2",
+    title: "the answer goes to where the guest's last frame came from, and comes from where that went to",
+    before: [openUdp, vif(udpFrame({ ...toDns, ...query, destinationMac: ROUTER_MAC }))],
+    input: fabric(udpFrame({ ...fromBackend, ...answer })),
+    verdict: toVif(
+      udpFrame({
+        ...fromDns,
+        sourceMac: ROUTER_MAC,
+        sourcePort: 53,
+        destinationPort: 40000,
+        data: answer.data,
+      }),
+    ),
+    reason: "returned",
+    vif: VIF,
+  },
+  {
+    row: "I2",
     title: "the guest of another vif with the same address and port gets another flow",
     before: [openUdp],
     input: vif(udpFrame({ ...toDns, ...query }), { ifindex: PLAIN_VIF }),

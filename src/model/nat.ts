@@ -11,6 +11,7 @@ import {
   replacesFlow,
 } from "./flow.ts";
 import { rememberFirst } from "./fragments.ts";
+import { learnGuest, learnMacs } from "./learn.ts";
 import { refuseUnknown, refuseWithoutBackend } from "./reject.ts";
 import { DEFAULT_TTL, type Ipv4Frame, type PortTransport, rewriteFrame } from "./rewrite.ts";
 import {
@@ -41,8 +42,12 @@ export function natFromGuest(
     servicePort: transport.destinationPort,
   };
   const flow = findFlow(context, key);
+  if (flow !== undefined && !replacesFlow(flow, frame)) {
+    learnMacs(vif, flow, frame);
+    return sendToBackend(context, flow, frame);
+  }
+  learnGuest(vif, frame);
   if (flow === undefined) return openToBackend(context, vif, frame, key, undefined);
-  if (!replacesFlow(flow, frame)) return sendToBackend(context, flow, frame);
   // The backend may hold the old connection in TIME-WAIT yet; it takes a new one of the same ends (RFC 6191).
   endFlow(context.state, flow, context.events);
   return openToBackend(context, vif, frame, key, flow.natPort);

@@ -89,7 +89,7 @@ export interface Vif extends VifConfig {
   defences: Map<string, bigint>;
   /** Row I4: theoretical arrival time of the next answer, for the rate limit. */
   rejectAt: bigint;
-  /** Source of the last right IPv4 frame to a service address. */
+  /** Source of the last right IPv4 frame to a service address that was in no open flow, or had other MACs than its flow. */
   learned?: { address: string; mac: string };
 }
 

@@ -7,6 +7,7 @@ import { echoReply } from "./echo.ts";
 import { findFlow } from "./flow.ts";
 import { followFirst } from "./fragments.ts";
 import { icmpErrorFromGuest, isIcmpError } from "./icmp-error.ts";
+import { learnGuest } from "./learn.ts";
 import { natFromGuest, sendToBackend } from "./nat.ts";
 import { hasVlanTag, ipv4Destination, isMulticastMac, isUnicastAddress, readIpv4 } from "./parse.ts";
 import { refuseUnknown } from "./reject.ts";
@@ -40,7 +41,6 @@ function ipv4FromGuest(context: Context, vif: Vif, bytes: Uint8Array, parsed: Fr
     return drop("malformed", vif.ifindex); // I9
   const spoofed = dropSpoofed(context, vif, frame); // I7
   if (spoofed !== undefined) return spoofed;
-  vif.learned = { address: frame.ip.source, mac: parsed.source };
   const { transport } = frame.ip;
   switch (transport.kind) {
     case "fragment":
@@ -51,8 +51,10 @@ function ipv4FromGuest(context: Context, vif: Vif, bytes: Uint8Array, parsed: Fr
     case "udp":
       return natFromGuest(context, vif, frame, transport); // I2, I4, I8
     case "icmp":
+      learnGuest(vif, frame);
       return icmpFromGuest(context, vif, frame, transport.message);
     case "other":
+      learnGuest(vif, frame);
       return refuseUnknown(context, vif, frame, "unknown-port"); // I4
   }
 }

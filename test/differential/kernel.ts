@@ -30,20 +30,11 @@ import {
 } from "../../src/datapath/libbpf.ts";
 import { readPerCpu } from "../../src/datapath/maps.ts";
 import { struct, u64 } from "../../src/datapath/struct.ts";
-import { openPrivateBpffs } from "../../src/datapath/testing.ts";
-import type {
-  Datapath,
-  Flow,
-  FlowKey,
-  ProgramName,
-  Reason,
-  Settings,
-  Vif,
-} from "../../src/datapath/types.ts";
+import { allFlows, openPrivateBpffs } from "../../src/datapath/testing.ts";
+import type { Datapath, ProgramName, Reason, Settings, Vif } from "../../src/datapath/types.ts";
 import { inNetworkNamespace, makeNetworkNamespace } from "../../src/linux/namespace.ts";
 import { openRtnetlink } from "../../src/linux/rtnetlink.ts";
 import { FABRIC, HOST, PLAIN_VIF, VIF } from "../../src/model/cases.ts";
-import { ZERO_MAC } from "../../src/packet/address.ts";
 
 /** What the programs did with a frame. */
 export interface KernelResult {
@@ -145,7 +136,7 @@ export function openKernel() {
         updateElement(
           maps.vifStates,
           u32Layout.encode({ value: ifindex }),
-          vifStateLayout.encode({ rejectTat: 0n, eventTat: 0n, guest: "", guestMac: ZERO_MAC, flows: 0 }),
+          new Uint8Array(vifStateLayout.size),
         );
       }
     },
@@ -166,7 +157,7 @@ export function openKernel() {
       }
     },
 
-    flows: (): Array<[FlowKey, Flow]> => datapath.flows(),
+    flows: () => allFlows(datapath),
 
     /** Moves the clock on, by moving back all times that the programs have kept. */
     advance(ns: bigint): void {
