@@ -32,6 +32,17 @@ static __always_inline void learn_macs(const struct frame *frame, struct flow *f
 	learn_guest(frame, ifindex);
 }
 
+/* From a frame that row I7 drops. */
+static __always_inline void learn_spoofed(const struct frame *frame, __u32 ifindex)
+{
+	struct vif_state *state = bpf_map_lookup_elem(&vif_states, &ifindex);
+
+	if (!state)
+		return;
+	state->spoofed = from_ipv4(frame->head.ip.saddr);
+	state->spoofed_at = coarse_now();
+}
+
 /* From an ARP request that is no probe. */
 static __always_inline void learn_arp_request(const struct ip_address *target, __u32 ifindex, bool answered)
 {

@@ -4,6 +4,7 @@
 #define ONLINK_SPOOF_H
 
 #include "event.h"
+#include "learn.h"
 #include "parse.h"
 
 static __always_inline bool is_spoofed(const struct frame *frame, const struct settings *settings, const struct vif *vif, __u32 ifindex)
@@ -24,14 +25,11 @@ static __always_inline bool is_spoofed(const struct frame *frame, const struct s
 
 static __always_inline int drop_spoofed(const struct __sk_buff *skb, const struct frame *frame)
 {
-	struct event *event = reserve_limited_event(EVENT_SPOOFED, skb->ifindex);
-	__u32 ifindex = skb->ifindex;
-	struct vif_state *state = bpf_map_lookup_elem(&vif_states, &ifindex);
+	struct event *event;
 
-	if (state) {
-		state->spoofed = from_ipv4(frame->head.ip.saddr);
-		state->spoofed_at = coarse_now();
-	}
+	/* Before the event is reserved: with anything in between, clang compares it with NULL twice (see reserve_event). */
+	learn_spoofed(frame, skb->ifindex);
+	event = reserve_limited_event(EVENT_SPOOFED, skb->ifindex);
 	if (event) {
 		event->guest = from_ipv4(frame->head.ip.saddr);
 		event->service = from_ipv4(frame->head.ip.daddr);
