@@ -42,7 +42,14 @@ test("cost of a frame in the vif program", () => {
   try {
     datapath.setSettings(SETTINGS);
     datapath.setVif(LOOPBACK, VIF);
-    const service = { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "reject" as const };
+    const service = {
+      id: 1,
+      backends: 1,
+      responseHopLimit: 64,
+      whenNoBackend: "reject" as const,
+      drain: 0,
+      drainEnds: 0n,
+    };
     datapath.backends.set({ service: 1, slot: 0 }, { kind: "host-local", address: "127.0.0.1", port: 53 });
     datapath.services.set({ address: SERVICE, port: 53, protocol: "udp" }, service);
     datapath.serviceAddresses.set(SERVICE, { services: 1 });

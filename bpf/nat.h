@@ -162,6 +162,9 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 	service_key.port = key->service_port;
 	service_key.protocol = key->protocol;
 	service = bpf_map_lookup_elem(&services, &service_key);
+	/* Of a service that was removed, the flows alone go on. */
+	if (service && service->drain_ends)
+		service = NULL;
 	if (!service || !service->backends)
 		return refuse(skb, frame, vif, service);
 	if (key->protocol == IPPROTO_TCP && !opens_tcp(frame))

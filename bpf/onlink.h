@@ -83,6 +83,9 @@ struct service {
 	__u16 backends;               /* slots 0 .. backends - 1 take new flows */
 	__u8 response_hop_limit;      /* TTL of what the guest gets back */
 	__u8 when_no_backend;         /* enum when_no_backend */
+	__u32 drain;                  /* for the agent: how long its flows last once the service is removed, in ms */
+	__u32 pad;
+	__u64 drain_ends;             /* not zero: the service is removed, and the agent ends its flows then (ns, CLOCK_MONOTONIC) */
 };
 
 /* Map backends. */

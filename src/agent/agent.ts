@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { type ConfigResult, formatConfigError } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
@@ -6,6 +7,7 @@ import { openDatapath } from "../datapath/datapath.ts";
 import type { Datapath } from "../datapath/types.ts";
 import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "../linux/rtnetlink.ts";
 import { type AgentInterfaces, createAgentInterfaces } from "./agent-interfaces.ts";
+import { changesBetween, needsRestart } from "./changes.ts";
 import { AgentError, messageOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { readFileIfThere, writeFileAtomically } from "./files.ts";
@@ -21,10 +23,15 @@ import {
 import { attachHost, flowCapacity, keepSettings, prepareHost } from "./prepare.ts";
 import { healthProblems, readinessProblems } from "./problems.ts";
 import { openRegisteredInterfaces } from "./registered-interfaces.ts";
-import { needsRestart } from "./restart.ts";
 import { lockRuntimeDir, makePrivateDir, runtimePaths } from "./runtime-dir.ts";
 import { createServices } from "./services.ts";
-import { type AgentStatus, type ConfigurationStatus, type ServiceStatus, serviceStatus } from "./status.ts";
+import {
+  type AgentStatus,
+  type ConfigurationStatus,
+  drainingStatus,
+  type ServiceStatus,
+  serviceStatus,
+} from "./status.ts";
 
 /** An agent at work. */
 export interface Agent {
@@ -131,12 +138,17 @@ function follow(
     log,
   });
   const own = new Set([host.device.ifindex, host.peer.ifindex]);
+  let drainTimer: NodeJS.Timeout | undefined;
   const services = createServices({
     config,
     network,
     datapath,
     own,
     onFabric: interfaces.setFabric,
+    reconcileIn(ms) {
+      clearTimeout(drainTimer);
+      drainTimer = setTimeout(reconcileSoon, ms);
+    },
     log,
   });
 
@@ -201,8 +213,9 @@ function follow(
 
   let configuration: ConfigurationStatus = { file: configFile, loaded: new Date().toISOString() };
   function refuse(errors: string[]): void {
+    if (isDeepStrictEqual(errors, configuration.errors)) return;
     configuration = { ...configuration, errors };
-    for (const error of errors) log.error({ error }, "configuration refused; the one before stays");
+    for (const error of errors) log.error({ error }, "configuration refused; the one before holds");
   }
 
   let followed = true;
@@ -216,6 +229,7 @@ function follow(
     services.reconcile();
     interfaces.reset(network.links());
   } catch (error) {
+    clearTimeout(drainTimer);
     watcher.close().catch((late: unknown) => log.error({ reason: messageOf(late) }, "cannot stop watching"));
     throw error;
   }
@@ -241,6 +255,12 @@ function follow(
       if (!read.ok) return refuse(read.errors.map(formatConfigError));
       const obstacles = needsRestart(config, read.config);
       if (obstacles.length > 0) return refuse(obstacles);
+      const changes = changesBetween(config, read.config);
+      if (changes === undefined && configuration.errors === undefined) return;
+      log.info(
+        changes ?? {},
+        changes ? "configuration changed" : "configuration right again, nothing changed",
+      );
       configuration = { file: configFile, loaded: new Date().toISOString() };
       config = read.config;
       bringInStep(
@@ -271,6 +291,7 @@ function follow(
       attach: datapath.how,
       device: { name: config.agent.device, address: hostAddress(config.agent.metadataAddresses).address },
       services: serviceStatuses(),
+      draining: services.draining().map(drainingStatus),
       interfaces: agentInterfaces.list(counted),
       fabric: services.fabric(),
       flows: {
@@ -283,6 +304,7 @@ function follow(
     }),
     async stop() {
       clearTimeout(timer);
+      clearTimeout(drainTimer);
       clearInterval(look);
       events.close();
       await watcher.close();

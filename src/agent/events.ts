@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { Datapath, DatapathEvent } from "../datapath/types.ts";
 import { IP_PROTOCOL } from "../packet/ipv4.ts";
+import { timeOfDay } from "./clock.ts";
 import type { AgentEvent } from "./event.ts";
 
 /** What the datapath reports, for the log and for clients. */
@@ -33,8 +34,6 @@ export const MAX_RECENT = 1000;
 
 /** Least time between two lines of the log about the same kind of event on the same vif, and between looks at the losses, in ms. */
 const LOG_INTERVAL = 1000;
-
-const NS_PER_MS = 1_000_000n;
 
 const LOG_MESSAGES = {
   conflict: "a guest claims a service address",
@@ -156,12 +155,6 @@ function inWords(event: DatapathEvent, name: string): AgentEvent {
       return { kind, ...common, ...ends, backend, backendPort, framesOut, bytesOut, framesIn, bytesIn };
     }
   }
-}
-
-/** A time of CLOCK_MONOTONIC (ns), which is also Node.js's own clock, as the time of day. */
-function timeOfDay(monotonic: bigint): string {
-  const ago = Number((process.hrtime.bigint() - monotonic) / NS_PER_MS);
-  return new Date(Date.now() - ago).toISOString();
 }
 
 function protocolName(protocol: number): string {

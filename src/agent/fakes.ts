@@ -65,12 +65,17 @@ export function fakeDatapath(): FakeDatapath {
   return fake;
 }
 
+/** JSON has no bigint. */
+function inText(_: string, value: unknown): unknown {
+  return typeof value === "bigint" ? value.toString() : value;
+}
+
 function fakeMap<K, V>(name: string, writes: string[]): DatapathMap<K, V> {
   const entries = new Map<string, [K, V]>();
   return {
     get: (key) => entries.get(JSON.stringify(key))?.[1],
     set(key, value) {
-      writes.push(`set ${name} ${JSON.stringify(key)} ${JSON.stringify(value)}`);
+      writes.push(`set ${name} ${JSON.stringify(key)} ${JSON.stringify(value, inText)}`);
       entries.set(JSON.stringify(key), [key, value]);
     },
     delete(key) {

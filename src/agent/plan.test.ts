@@ -24,6 +24,9 @@ const backend: fc.Arbitrary<BackendEntry> = fc.oneof(
     ifindex: fc.constantFrom(2, 3),
   }),
 );
+/** A time of the kernel's clock, and one when every drain has ended. */
+const NOW = 1_000_000_000_000n;
+const LATER = NOW + 3_600_000_000_000n;
 const whenNoBackend = fc.constantFrom<WhenNoBackend[]>("reject", "drop", "pass");
 const keyText = (key: ServiceKey) => `${key.address} ${key.port} ${key.protocol}`;
 const desiredServices: fc.Arbitrary<DesiredService[]> = fc.uniqueArray(
@@ -31,6 +34,7 @@ const desiredServices: fc.Arbitrary<DesiredService[]> = fc.uniqueArray(
     key: serviceKey,
     responseHopLimit: fc.constantFrom(1, 64),
     whenNoBackend,
+    drain: fc.constantFrom(0, 1, 30_000),
     backends: fc.array(backend, { maxLength: 4 }),
   }),
   { maxLength: 6, selector: (service) => keyText(service.key) },
@@ -46,6 +50,8 @@ const anyMaps: fc.Arbitrary<ServiceMaps> = fc.record({
         backends: fc.integer({ min: 0, max: 4 }),
         responseHopLimit: fc.constantFrom(1, 64),
         whenNoBackend,
+        drain: fc.constantFrom(0, 1, 30_000),
+        drainEnds: fc.constantFrom(0n, NOW - 1n, NOW, NOW + 1n),
       }),
     ),
     { selector: ([key]) => keyText(key) },
@@ -109,19 +115,24 @@ function meaning(maps: ReturnType<typeof mapsFrom>) {
   const result = new Map<string, Omit<DesiredService, "key">>();
   const ids = new Set<number>();
   let slots = 0;
+  const drained = new Set<string>();
   for (const [text, [, entry]] of maps.services) {
     expect(ids.has(entry.id), `id ${entry.id} used twice`).toBe(false);
     ids.add(entry.id);
+    if (entry.drainEnds !== 0n) {
+      drained.add(text);
+      continue;
+    }
     const backends = Array.from({ length: entry.backends }, (_, slot) => {
       const there = maps.backends.get(`${entry.id} ${slot}`);
       expect(there, `slot ${slot} of ${text}`).toBeDefined();
       return there![1];
     });
     slots += backends.length;
-    const { responseHopLimit, whenNoBackend } = entry;
-    result.set(text, { responseHopLimit, whenNoBackend, backends });
+    const { responseHopLimit, whenNoBackend, drain } = entry;
+    result.set(text, { responseHopLimit, whenNoBackend, drain, backends });
   }
-  return { services: result, slots };
+  return { services: result, drained, slots };
 }
 
 const empty: ServiceMaps = { addresses: [], services: [], backends: [] };
@@ -131,15 +142,17 @@ describe("plan", () => {
     fc.assert(
       fc.property(desiredServices, anyMaps, (desired, actual) => {
         const maps = mapsFrom(actual);
-        for (const operation of plan(desired, actual)) maps.apply(operation);
+        for (const operation of plan(desired, actual, NOW)) maps.apply(operation);
+        for (const operation of plan(desired, maps.snapshot(), LATER)) maps.apply(operation);
 
-        const { services, slots } = meaning(maps);
+        const { services, drained, slots } = meaning(maps);
+        expect(drained.size).toBe(0);
         expect(services).toEqual(new Map(desired.map(({ key, ...rest }) => [keyText(key), rest])));
         expect(maps.backends.size).toBe(slots);
         const perAddress = new Map<string, number>();
         for (const { key } of desired) perAddress.set(key.address, (perAddress.get(key.address) ?? 0) + 1);
         expect(maps.addresses).toEqual(perAddress);
-        expect(plan(desired, maps.snapshot())).toEqual([]);
+        expect(plan(desired, maps.snapshot(), LATER)).toEqual([]);
       }),
       { numRuns: 200 },
     );
@@ -149,13 +162,13 @@ describe("plan", () => {
     fc.assert(
       fc.property(desiredServices, desiredServices, (before, after) => {
         const maps = mapsFrom(empty);
-        for (const operation of plan(before, empty)) maps.apply(operation);
+        for (const operation of plan(before, empty, NOW)) maps.apply(operation);
         const allowed = (text: string) =>
           [...before, ...after]
             .filter(({ key }) => keyText(key) === text)
             .flatMap(({ backends }) => backends);
 
-        for (const operation of plan(after, maps.snapshot())) {
+        for (const operation of plan(after, maps.snapshot(), NOW)) {
           maps.apply(operation);
           const { services } = meaning(maps);
           for (const [text, { backends }] of services) {
@@ -179,9 +192,9 @@ describe("plan", () => {
     fc.assert(
       fc.property(desiredServices, desiredServices, (before, after) => {
         const maps = mapsFrom(empty);
-        for (const operation of plan(before, empty)) maps.apply(operation);
+        for (const operation of plan(before, empty, NOW)) maps.apply(operation);
         const old = new Map([...maps.services].map(([text, [, entry]]) => [text, entry.id]));
-        for (const operation of plan(after, maps.snapshot())) maps.apply(operation);
+        for (const operation of plan(after, maps.snapshot(), NOW)) maps.apply(operation);
         for (const [text, [, entry]] of maps.services) {
           if (old.has(text)) expect(entry.id).toBe(old.get(text));
           else expect([...old.values()]).not.toContain(entry.id);
@@ -194,14 +207,73 @@ describe("plan", () => {
     const key: ServiceKey = { address: "169.254.169.254", port: 80, protocol: "tcp" };
     const local = (port: number): BackendEntry => ({ kind: "host-local", address: "127.0.0.1", port });
     const maps = mapsFrom(empty);
-    const rest = { responseHopLimit: 64, whenNoBackend: "drop" as const };
-    for (const operation of plan([{ key, ...rest, backends: [local(1), local(2)] }], empty)) {
+    const rest = { responseHopLimit: 64, whenNoBackend: "drop" as const, drain: 0 };
+    for (const operation of plan([{ key, ...rest, backends: [local(1), local(2)] }], empty, NOW)) {
       maps.apply(operation);
     }
-    expect(plan([{ key, ...rest, backends: [local(2)] }], maps.snapshot())).toEqual([
-      { kind: "set-service", key, entry: { id: 1, backends: 1, ...rest } },
+    expect(plan([{ key, ...rest, backends: [local(2)] }], maps.snapshot(), NOW)).toEqual([
+      { kind: "set-service", key, entry: { id: 1, backends: 1, ...rest, drainEnds: 0n } },
       { kind: "set-backend", key: { service: 1, slot: 0 }, entry: local(2) },
       { kind: "delete-backend", key: { service: 1, slot: 1 } },
     ]);
+  });
+
+  describe("a service that is removed", () => {
+    const key: ServiceKey = { address: "169.254.169.254", port: 80, protocol: "tcp" };
+    const other: ServiceKey = { ...key, address: "169.254.169.253" };
+    const serviceWith = (of: ServiceKey, drain: number): DesiredService => ({
+      key: of,
+      responseHopLimit: 64,
+      whenNoBackend: "reject",
+      drain,
+      backends: [{ kind: "host-local", address: "127.0.0.1", port: 1 }],
+    });
+    function setUp(drain: number) {
+      const maps = mapsFrom(empty);
+      const reach = (desired: DesiredService[], at: bigint) => {
+        const operations = plan(desired, maps.snapshot(), at);
+        operations.forEach(maps.apply);
+        return operations;
+      };
+      reach([serviceWith(key, drain)], NOW);
+      return { maps, reach };
+    }
+    const ENDS = NOW + 5_000_000_000n;
+
+    it("keeps its address and its id, without backends, until its drain ends", () => {
+      const { maps, reach } = setUp(5000);
+      expect(reach([serviceWith(other, 0)], NOW).map(({ kind }) => kind)).toEqual([
+        "set-backend",
+        "set-service",
+        "set-address",
+        "set-service",
+        "delete-backend",
+      ]);
+      expect(maps.services.get(keyText(key))?.[1]).toMatchObject({ id: 1, backends: 0, drainEnds: ENDS });
+      expect(maps.services.get(keyText(other))?.[1]).toMatchObject({ id: 2, drainEnds: 0n });
+      expect(reach([serviceWith(other, 0)], ENDS - 1n)).toEqual([]);
+      expect(reach([serviceWith(other, 0)], ENDS)).toEqual([
+        { kind: "delete-address", address: key.address },
+        { kind: "delete-service", key, id: 1 },
+      ]);
+    });
+
+    it("is as it was when it comes back before that", () => {
+      const { maps, reach } = setUp(5000);
+      const before = maps.snapshot();
+      reach([], NOW);
+      reach([serviceWith(key, 5000)], ENDS - 1n);
+      expect(maps.snapshot()).toEqual(before);
+    });
+
+    it("is gone at once without a drain, marked first, so that no flow opens meanwhile", () => {
+      const { reach } = setUp(0);
+      expect(reach([], NOW).map(({ kind }) => kind)).toEqual([
+        "set-service",
+        "delete-address",
+        "delete-service",
+        "delete-backend",
+      ]);
+    });
   });
 });

@@ -6,6 +6,7 @@ import type {
   ServiceKey,
   WhenNoBackend,
 } from "../datapath/types.ts";
+import { NS_PER_MS } from "./clock.ts";
 
 /** What the datapath should do for one service: the backends are those in use, in the order of their slots. */
 export interface DesiredService {
@@ -13,6 +14,8 @@ export interface DesiredService {
   /** TTL of what the guest gets back, 1-64. */
   responseHopLimit: number;
   whenNoBackend: WhenNoBackend;
+  /** How long flows last once the service is removed, in ms. */
+  drain: number;
   backends: BackendEntry[];
 }
 
@@ -29,7 +32,7 @@ export type Operation =
   | { kind: "set-backend"; key: BackendKey; entry: BackendEntry }
   | { kind: "delete-backend"; key: BackendKey }
   | { kind: "set-service"; key: ServiceKey; entry: ServiceEntry }
-  /** `id` is what the entry had: the service's flows end with it. */
+  /** Ends the flows that are left, too: `id` is what they are known by. */
   | { kind: "delete-service"; key: ServiceKey; id: number }
   | { kind: "set-address"; address: string; services: number }
   | { kind: "delete-address"; address: string };
@@ -39,10 +42,13 @@ export type Operation =
  * come at any time: a slot is filled before a service counts it, a service is there before its address, and what goes, goes
  * the other way round. Equal states give no writes.
  *
+ * A service that is no longer desired opens no flows from now on and is deleted with those it has when its drain ends; until then it keeps
+ * its address, by which their frames are known. One that comes back before that is as it was. `now`: CLOCK_MONOTONIC, ns.
+ *
  * A service that is there already keeps its id. Ids found anywhere in `actual` are not given to another service, so a new
- * service never sees the slots of one that is about to go.
+ * service never sees the slots, or the flows, of one that is about to go.
  */
-export function plan(desired: readonly DesiredService[], actual: ServiceMaps): Operation[] {
+export function plan(desired: readonly DesiredService[], actual: ServiceMaps, now: bigint): Operation[] {
   const found = new Map(actual.services.map(([key, entry]) => [serviceKeyText(key), entry]));
   const foundBackends = new Map(actual.backends.map(([key, entry]) => [backendKeyText(key), entry]));
   const foundAddresses = new Map(actual.addresses);
@@ -54,6 +60,9 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps): O
   const wantedServices = new Set<string>();
   const wantedSlots = new Set<string>();
   const wantedAddresses = new Map<string, number>();
+  function keepAddress({ address }: ServiceKey): void {
+    wantedAddresses.set(address, (wantedAddresses.get(address) ?? 0) + 1);
+  }
 
   for (const [index, service] of desired.entries()) {
     const text = serviceKeyText(service.key);
@@ -62,9 +71,11 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps): O
       backends: service.backends.length,
       responseHopLimit: service.responseHopLimit,
       whenNoBackend: service.whenNoBackend,
+      drain: service.drain,
+      drainEnds: 0n,
     };
     wantedServices.add(text);
-    wantedAddresses.set(service.key.address, (wantedAddresses.get(service.key.address) ?? 0) + 1);
+    keepAddress(service.key);
 
     const before = found.get(text);
     if (before === undefined || !sameService(before, entry)) {
@@ -81,6 +92,16 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps): O
     }
   }
 
+  const drainServices: Operation[] = [];
+  const deleteServices: Operation[] = [];
+  for (const [key, before] of actual.services) {
+    if (wantedServices.has(serviceKeyText(key))) continue;
+    const entry = draining(before, now);
+    if (!sameService(before, entry)) drainServices.push({ kind: "set-service", key, entry });
+    if (entry.drainEnds > now) keepAddress(key);
+    else deleteServices.push({ kind: "delete-service", key, id: entry.id });
+  }
+
   const grownAddresses: Operation[] = [];
   const shrunkAddresses: Operation[] = [];
   for (const [address, services] of wantedAddresses) {
@@ -92,9 +113,6 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps): O
   const deleteAddresses = actual.addresses
     .filter(([address]) => !wantedAddresses.has(address))
     .map(([address]): Operation => ({ kind: "delete-address", address }));
-  const deleteServices = actual.services
-    .filter(([key]) => !wantedServices.has(serviceKeyText(key)))
-    .map(([key, { id }]): Operation => ({ kind: "delete-service", key, id }));
   const deleteSlots = actual.backends
     .filter(([key]) => !wantedSlots.has(backendKeyText(key)))
     .map(([key]): Operation => ({ kind: "delete-backend", key }));
@@ -104,6 +122,7 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps): O
     ...fillSlots,
     ...setServices,
     ...grownAddresses,
+    ...drainServices,
     ...shrunkAddresses,
     ...deleteAddresses,
     ...deleteServices,
@@ -111,8 +130,17 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps): O
   ];
 }
 
+/** The entry of a service that is removed, now or earlier. */
+function draining(entry: ServiceEntry, now: bigint): ServiceEntry {
+  if (entry.drainEnds !== 0n) return entry;
+  return { ...entry, backends: 0, drainEnds: now + BigInt(entry.drain) * NS_PER_MS };
+}
+
+/** The maps that hold services. */
+export type ServiceTables = Pick<Datapath, "serviceAddresses" | "services" | "backends">;
+
 /** Reads the maps that `plan` compares with. */
-export function readServiceMaps(datapath: Datapath): ServiceMaps {
+export function readServiceMaps(datapath: ServiceTables): ServiceMaps {
   return {
     addresses: datapath.serviceAddresses.entries().map(([address, entry]) => [address, entry.services]),
     services: datapath.services.entries(),
@@ -121,7 +149,7 @@ export function readServiceMaps(datapath: Datapath): ServiceMaps {
 }
 
 /** Does one write. Throws `DatapathError`. */
-export function apply(datapath: Datapath, operation: Operation): void {
+export function apply(datapath: ServiceTables & Pick<Datapath, "endFlows">, operation: Operation): void {
   switch (operation.kind) {
     case "set-backend":
       datapath.backends.set(operation.key, operation.entry);
@@ -133,8 +161,9 @@ export function apply(datapath: Datapath, operation: Operation): void {
       datapath.services.set(operation.key, operation.entry);
       break;
     case "delete-service":
+      // In this order: flows without a service would be found by nobody, had the agent been killed in between.
+      if (operation.id !== 0) datapath.endFlows({ service: operation.id });
       datapath.services.delete(operation.key);
-      datapath.endFlows({ service: operation.id });
       break;
     case "set-address":
       datapath.serviceAddresses.set(operation.address, { services: operation.services });
@@ -166,11 +195,13 @@ function assignIds(desired: readonly DesiredService[], actual: ServiceMaps): num
   });
 }
 
-function serviceKeyText(key: ServiceKey): string {
+/** A text of its own for each service. */
+export function serviceKeyText(key: ServiceKey): string {
   return `${key.protocol} ${key.address} ${key.port}`;
 }
 
-function backendKeyText(key: BackendKey): string {
+/** A text of its own for each slot. */
+export function backendKeyText(key: BackendKey): string {
   return `${key.service} ${key.slot}`;
 }
 
@@ -179,7 +210,9 @@ function sameService(a: ServiceEntry, b: ServiceEntry): boolean {
     a.id === b.id &&
     a.backends === b.backends &&
     a.responseHopLimit === b.responseHopLimit &&
-    a.whenNoBackend === b.whenNoBackend
+    a.whenNoBackend === b.whenNoBackend &&
+    a.drain === b.drain &&
+    a.drainEnds === b.drainEnds
   );
 }
 

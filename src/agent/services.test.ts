@@ -2,6 +2,7 @@ import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
+import type { ServiceEntry } from "../datapath/types.ts";
 import type { Route } from "../linux/rtnetlink.ts";
 import { resolveBackend } from "./backends.ts";
 import { fakeDatapath, fakeLink, fakeNetwork } from "./fakes.ts";
@@ -83,15 +84,17 @@ ${fabric}`,
 
 function setUp(routes: Record<string, Partial<Route>>, fabric = "") {
   const fake = fakeDatapath();
+  const waits: number[] = [];
   const services = createServices({
     config: configOf(fabric),
     network: fakeNetwork(links, routes),
     datapath: fake.datapath,
     own,
     onFabric: (ifindexes) => fake.writes.push(`fabric is ${[...ifindexes]}`),
+    reconcileIn: (ms) => waits.push(ms),
     log: pino({ enabled: false }),
   });
-  return { ...fake, fake, services };
+  return { ...fake, fake, services, waits };
 }
 
 const loopback: Partial<Route> = { type: "local", ifindex: 1 };
@@ -110,15 +113,15 @@ describe("services", () => {
     expect(datapath.services.entries()).toEqual([
       [
         { address: "169.254.169.254", port: 80, protocol: "tcp" },
-        { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "pass" },
+        { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "pass", drain: 30_000, drainEnds: 0n },
       ],
       [
         { address: "169.254.169.253", port: 53, protocol: "udp" },
-        { id: 2, backends: 1, responseHopLimit: 64, whenNoBackend: "reject" },
+        { id: 2, backends: 1, responseHopLimit: 64, whenNoBackend: "reject", drain: 30_000, drainEnds: 0n },
       ],
       [
         { address: "169.254.169.253", port: 53, protocol: "tcp" },
-        { id: 3, backends: 1, responseHopLimit: 64, whenNoBackend: "reject" },
+        { id: 3, backends: 1, responseHopLimit: 64, whenNoBackend: "reject", drain: 30_000, drainEnds: 0n },
       ],
     ]);
     expect(datapath.serviceAddresses.get("169.254.169.253")).toEqual({ services: 2 });
@@ -256,7 +259,7 @@ describe("services", () => {
     const [web, dns] = config.services;
     services.configure({ ...config, services: [{ ...dns!, backends: dns!.backends.slice(1) }, web!] });
     expect(services.list().map(({ service }) => service.name)).toEqual(["dns", "web"]);
-    const entry = '{"id":2,"backends":0,"responseHopLimit":64,"whenNoBackend":"reject"}';
+    const entry = `{"id":2,"backends":0,"responseHopLimit":64,"whenNoBackend":"reject","drain":30000,"drainEnds":"0"}`;
     expect(takeWrites()).toEqual([
       "fabric is 2",
       `set service {"address":"169.254.169.253","port":53,"protocol":"udp"} ${entry}`,
@@ -268,13 +271,39 @@ describe("services", () => {
     ]);
   });
 
-  it("ends the flows of a service that is no longer configured", () => {
-    const { services, takeWrites, datapath } = setUp({});
+  it("drains a service that is no longer configured, by the time that it was given, and asks to be called then", () => {
+    const { services, takeWrites, datapath, waits } = setUp({});
     const key = { address: "169.254.169.250", port: 1, protocol: "tcp" } as const;
-    datapath.services.set(key, { id: 7, backends: 0, responseHopLimit: 64, whenNoBackend: "reject" });
-    takeWrites();
+    const entry: ServiceEntry = {
+      id: 7,
+      backends: 1,
+      responseHopLimit: 64,
+      whenNoBackend: "reject",
+      drain: 5000,
+      drainEnds: 0n,
+    };
+    datapath.services.set(key, entry);
+    const before = process.hrtime.bigint();
+    services.reconcile();
+    const [draining] = services.draining();
+    expect(draining?.key).toEqual(key);
+    expect(Number(draining!.ends - before)).toBeGreaterThanOrEqual(5e9);
+    expect(datapath.services.get(key)).toEqual({ ...entry, backends: 0, drainEnds: draining!.ends });
+    expect(datapath.serviceAddresses.get(key.address)).toEqual({ services: 1 });
+    expect(waits).toHaveLength(1);
+    expect(waits[0]).toBeGreaterThan(0);
+    expect(waits[0]).toBeLessThanOrEqual(5001);
+    expect(takeWrites()).not.toContain("end flows of service 7");
+  });
+
+  it("ends the flows of a removed service when its drain has ended while no agent ran", () => {
+    const { services, takeWrites, datapath, waits } = setUp({});
+    const key = { address: "169.254.169.250", port: 1, protocol: "tcp" } as const;
+    const rest = { backends: 0, responseHopLimit: 64, whenNoBackend: "reject", drain: 5000 } as const;
+    datapath.services.set(key, { id: 7, ...rest, drainEnds: 1n });
     services.reconcile();
     expect(takeWrites()).toContain("end flows of service 7");
     expect(datapath.services.get(key)).toBeUndefined();
+    expect(waits).toEqual([]);
   });
 });

@@ -1,11 +1,14 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
+import { formatDuration } from "../config/duration.ts";
 import type { Config, Service } from "../config/schema.ts";
-import type { Datapath } from "../datapath/types.ts";
+import type { Datapath, ServiceKey } from "../datapath/types.ts";
 import type { Rtnetlink } from "../linux/rtnetlink.ts";
 import { ARPHRD_ETHER, type ResolvedBackend, type ResolveOptions, resolveBackend } from "./backends.ts";
+import { NS_PER_MS } from "./clock.ts";
 import { messageOf } from "./errors.ts";
-import { apply, type DesiredService, plan, readServiceMaps } from "./plan.ts";
+import { mirror } from "./mirror.ts";
+import { apply, backendKeyText, type DesiredService, plan, readServiceMaps, serviceKeyText } from "./plan.ts";
 
 /** A service of the configuration with the way to each of its backends. */
 export interface ResolvedService {
@@ -19,6 +22,12 @@ export type FabricState =
   | { name: string; state: "failed"; ifindex: number; reason: string }
   | { name: string; state: "waiting" };
 
+/** A service that is removed; the flows that it has left end at `ends` (CLOCK_MONOTONIC, ns). */
+export interface DrainingService {
+  key: ServiceKey;
+  ends: bigint;
+}
+
 /** Keeps the datapath's services, backends and fabric attachments in step with the configuration and the host's routes. */
 export interface Services {
   /** Takes a new configuration, and reconciles. */
@@ -31,6 +40,8 @@ export interface Services {
   reconcile(): void;
   /** Forgets that an interface, or any, was attached, so that the next `reconcile` makes sure of it. */
   forgetAttachments(ifindex?: number): void;
+  /** The services that are removed and whose flows have not ended yet. */
+  draining(): DrainingService[];
   list(): ResolvedService[];
   fabric(): FabricState[];
 }
@@ -47,6 +58,8 @@ export interface ServicesOptions {
   own: ReadonlySet<number>;
   /** Told before an interface gets the fabric program and after it lost it: no interface is both vif and fabric. */
   onFabric: (ifindexes: ReadonlySet<number>) => void;
+  /** Asked for a `reconcile` in so many ms, when the next drain ends; the last call holds. */
+  reconcileIn: (ms: number) => void;
   log: Logger;
 }
 
@@ -75,6 +88,7 @@ export function desiredServices(services: readonly ResolvedService[]): DesiredSe
       key: { address: service.address, port: service.port, protocol },
       responseHopLimit: service.responseHopLimit,
       whenNoBackend: service.whenNoBackend,
+      drain: service.drain,
       backends: backends.flatMap(({ resolved }) => (resolved.inUse ? [resolved.entry] : [])),
     })),
   );
@@ -82,8 +96,14 @@ export function desiredServices(services: readonly ResolvedService[]): DesiredSe
 
 /** See `Services`. */
 export function createServices(options: ServicesOptions): Services {
-  const { network, datapath, own, onFabric, log } = options;
+  const { network, datapath, own, onFabric, reconcileIn, log } = options;
   let { config } = options;
+  const tables = {
+    serviceAddresses: mirror(datapath.serviceAddresses, (address) => address),
+    services: mirror(datapath.services, serviceKeyText),
+    backends: mirror(datapath.backends, backendKeyText),
+    endFlows: datapath.endFlows,
+  };
   let services: ResolvedService[] = [];
   let fabric: FabricState[] = [];
   const attached = new Set<number>();
@@ -141,6 +161,27 @@ export function createServices(options: ServicesOptions): Services {
     return reason === undefined ? resolved : { inUse: false, reason: `${resolved.interface}: ${reason}` };
   }
 
+  function draining(): DrainingService[] {
+    return tables.services
+      .entries()
+      .filter(([, { drainEnds }]) => drainEnds !== 0n)
+      .map(([key, { drainEnds }]) => ({ key, ends: drainEnds }));
+  }
+
+  function writeServices(): void {
+    const now = process.hrtime.bigint();
+    for (const operation of plan(desiredServices(services), readServiceMaps(tables), now)) {
+      apply(tables, operation);
+      if (operation.kind === "delete-service") log.info({ ...operation.key }, "removed service drained");
+      if (operation.kind === "set-service" && operation.entry.drainEnds !== 0n) {
+        const drain = formatDuration(operation.entry.drain);
+        log.info({ ...operation.key, drain }, "service removed; flows that it has go on until it is drained");
+      }
+    }
+    const ends = draining().map((one) => Number((one.ends - now) / NS_PER_MS));
+    if (ends.length > 0) reconcileIn(Math.max(0, Math.min(...ends)) + 1);
+  }
+
   function reconcile(): void {
     const before = services;
     const { sourceAddress } = config.fabric;
@@ -167,9 +208,7 @@ export function createServices(options: ServicesOptions): Services {
       backends: backends.map((b) => ({ ...b, resolved: withoutFailed(b.resolved, failed) })),
     }));
 
-    for (const operation of plan(desiredServices(services), readServiceMaps(datapath))) {
-      apply(datapath, operation);
-    }
+    writeServices();
     const unwanted = attachedBefore.filter((ifindex) => !wantedIndexes.has(ifindex));
     const keptBefore = kept;
     kept = withFlows(unwanted);
@@ -197,6 +236,7 @@ export function createServices(options: ServicesOptions): Services {
       if (ifindex === undefined) attached.clear();
       else attached.delete(ifindex);
     },
+    draining,
     list: () => services,
     fabric: () => fabric,
   };

@@ -1,7 +1,8 @@
 import * as z from "zod";
 import { REASONS } from "../datapath/layout.ts";
 import type { Reason } from "../datapath/types.ts";
-import type { ResolvedService } from "./services.ts";
+import { timeOfDay } from "./clock.ts";
+import type { DrainingService, ResolvedService } from "./services.ts";
 
 /*
  * What an agent and its datapath are doing now. The schemas are the one place where it is described: the types are made of them, and the
@@ -73,6 +74,13 @@ export const interfaceStatusSchema = z
       "An interface that the configuration or a registration names, or that fits a pattern. attached: a vif; fabric: it leads to fabric backends; disabled: by its registration; waiting: not there.",
   });
 
+const drainingSchema = z
+  .strictObject({ address: z.string(), port, protocol: z.enum(["tcp", "udp"]), ends: z.iso.datetime() })
+  .meta({
+    id: "DrainingService",
+    description: "A service that is removed: it opens no flows, and those that it has end at the time given.",
+  });
+
 /** How a fabric interface stands. */
 export const fabricSchema = z
   .discriminatedUnion("state", [
@@ -104,6 +112,7 @@ export const agentStatusSchema = z
     attach: z.enum(["tcx", "clsact"]).describe("How the datapath's programs hang on interfaces."),
     device: z.strictObject({ name: z.string(), address: z.string() }),
     services: z.array(serviceStatusSchema),
+    draining: z.array(drainingSchema),
     interfaces: z.array(interfaceStatusSchema),
     fabric: z.array(fabricSchema),
     flows: z
@@ -126,6 +135,11 @@ export type ServiceStatus = z.output<typeof serviceStatusSchema>;
 export type BackendStatus = z.output<typeof backendSchema>;
 /** An interface; flows and counters (since it was attached) where it is a vif. */
 export type InterfaceStatus = z.output<typeof interfaceStatusSchema>;
+
+/** The status of a service that is removed. */
+export function drainingStatus({ key, ends }: DrainingService): z.output<typeof drainingSchema> {
+  return { ...key, ends: timeOfDay(ends) };
+}
 
 /** The status of one service. */
 export function serviceStatus({ service, backends }: ResolvedService): ServiceStatus {

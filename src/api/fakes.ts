@@ -25,6 +25,7 @@ export const STATUS: AgentStatus = {
   },
   attach: "tcx",
   device: { name: "onlink0", address: "169.254.64.1" },
+  draining: [{ address: "169.254.169.123", port: 123, protocol: "udp", ends: "2026-01-02T03:05:05.000Z" }],
   services: [
     {
       name: "metadata",

@@ -1,8 +1,10 @@
-import { readdirSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { runtimePaths } from "../agent/runtime-dir.ts";
 import { NoAgentError } from "../api/client.ts";
-import { CommandError, DEFAULT_RUNTIME_DIR, readConfigIfThere } from "./config.ts";
+import { loadConfig } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import { CommandError, DEFAULT_CONFIG, DEFAULT_RUNTIME_DIR, readConfig } from "./config.ts";
 import { EXIT } from "./exit-codes.ts";
 
 /** Options of the commands that talk to an agent. */
@@ -38,9 +40,22 @@ function whereToAsk(
   { config: file, socket }: WhichAgent,
 ): { socket: string; runtimeDir: string } {
   if (socket !== undefined) return { socket, runtimeDir: dirname(socket) };
-  const config = readConfigIfThere(file, `or name the agent's socket: onlink ${command} --socket PATH`);
+  const config = file === undefined ? defaultConfig() : readConfig(file, hintFor(command));
   if (config !== undefined) return { socket: config.api.socket, runtimeDir: config.agent.runtimeDir };
   return { socket: `${DEFAULT_RUNTIME_DIR}/onlink.sock`, runtimeDir: DEFAULT_RUNTIME_DIR };
+}
+
+/**
+ * The configuration of the default file; undefined where it is not there, and where it is wrong: an agent may go on by what it said before,
+ * and tells what is wrong.
+ */
+function defaultConfig(): Config | undefined {
+  const read = existsSync(DEFAULT_CONFIG) ? loadConfig(DEFAULT_CONFIG) : undefined;
+  return read?.ok ? read.config : undefined;
+}
+
+function hintFor(command: string): string {
+  return `or name the agent's socket: onlink ${command} --socket PATH`;
 }
 
 function hasPins(runtimeDir: string): boolean {

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { parse } from "yaml";
 import { agentEventSchema } from "../agent/event.ts";
+import { parseDuration } from "../config/duration.ts";
 import { parseConfig } from "../config/load.ts";
 import { configSchema } from "../config/schema.ts";
 import { REASONS } from "../datapath/layout.ts";
@@ -133,8 +134,11 @@ describe("docs/configuration.md", () => {
         least.config,
       );
       if (told === "none") expect(value, field).toBeUndefined();
-      // A protocol stands for the list of it alone.
-      else if (told !== "required") expect([value].flat(), field).toEqual([parse(codeIn(told) ?? "")].flat());
+      else if (told !== "required") {
+        const text = codeIn(told) ?? "";
+        // A protocol stands for the list of it alone.
+        expect([value].flat(), field).toEqual([parseDuration(text) ?? parse(text)].flat());
+      }
     }
   });
 });

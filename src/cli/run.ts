@@ -1,16 +1,17 @@
 import { resolve } from "node:path";
-import { pino } from "pino";
-import { startAgent } from "../agent/agent.ts";
+import { type Logger, pino } from "pino";
+import { type Agent, startAgent } from "../agent/agent.ts";
 import { messageOf } from "../agent/errors.ts";
 import { checkCapabilities } from "../agent/host-checks.ts";
 import { createMetrics } from "../api/metrics.ts";
 import { checkSocketPath, serveApi } from "../api/server.ts";
 import { loadConfig } from "../config/load.ts";
+import { watchFile } from "../config/watch.ts";
 import { CommandError, readConfig } from "./config.ts";
 import { EXIT } from "./exit-codes.ts";
 import { version } from "./version.ts";
 
-/** `onlink run`: the agent in the foreground, until SIGTERM or SIGINT; SIGHUP reads the configuration again. Logs are JSON lines on standard output. */
+/** `onlink run`: the agent in the foreground, until SIGTERM or SIGINT. Logs are JSON lines on standard output. */
 export async function run(options: { config: string }): Promise<number> {
   const started = performance.now();
   const config = readConfig(options.config);
@@ -37,8 +38,7 @@ export async function run(options: { config: string }): Promise<number> {
     onFailure: end.fail,
     onReconcile: metrics.onReconcile,
   });
-  const reload = () => agent.reload(loadConfig(options.config));
-  process.on("SIGHUP", reload);
+  const following = followConfig(options.config, agent, log);
   try {
     const api = await serveApi({ socket: config.api.socket, agent, metrics });
     try {
@@ -60,10 +60,36 @@ export async function run(options: { config: string }): Promise<number> {
       await api.close();
     }
   } finally {
-    process.off("SIGHUP", reload);
+    following.close();
     await agent.stop();
   }
   return EXIT.ok;
+}
+
+/** Has the agent take over the configuration whenever its file changes, and on SIGHUP. */
+function followConfig(file: string, agent: Agent, log: Logger): { close(): void } {
+  const reload = () => agent.reload(loadConfig(file));
+  const onHangup = () => {
+    log.info({ file }, "reading the configuration again");
+    reload();
+  };
+  process.on("SIGHUP", onHangup);
+  const watched = watchFile(file, {
+    onChange: reload,
+    onFailure: (error) =>
+      log.warn(
+        { file, reason: error.message },
+        "cannot watch the configuration; after a change, send SIGHUP",
+      ),
+  });
+  // It may have changed since the start.
+  reload();
+  return {
+    close() {
+      process.off("SIGHUP", onHangup);
+      watched.close();
+    },
+  };
 }
 
 /** Settles when the agent is to stop: with a signal's name, or with an error. */

@@ -29,6 +29,7 @@ const body = {
       ],
     },
   ],
+  draining: [{ address: "169.254.169.123", port: 123, protocol: "udp", ends: "2026-01-02T03:05:05.000Z" }],
   interfaces: [
     { name: "tap0", state: "attached", ifindex: 5, metadataAddress: "169.254.64.2", flows: 3 },
     { name: "tap1", state: "failed", ifindex: 6, reason: "it is not Ethernet" },
@@ -60,6 +61,9 @@ dns      169.254.169.253  53    udp,tcp   192.0.2.1:53     in use, fabric by eth
                                           127.0.0.1:53     in use, host-local
                                           198.51.100.1:53  out of use: no route to it
 
+REMOVED SERVICE  PORT  PROTOCOL  FLOWS END
+169.254.169.123  123   udp       2026-01-02T03:05:05.000Z
+
 INTERFACE  STATE                       METADATA ADDRESS  FLOWS
 tap0       attached                    169.254.64.2      3
 tap1       failed: it is not Ethernet  -                 -
@@ -76,9 +80,16 @@ FRAMES            BYTES             VERDICT
 });
 
 it("says so when there is nothing to count, and leaves out what there is none of", () => {
-  const text = formatStatus({ ...body, fabric: [], counters: {} as StatusBody["counters"], eventsLost: 0 });
+  const text = formatStatus({
+    ...body,
+    draining: [],
+    fabric: [],
+    counters: {} as StatusBody["counters"],
+    eventsLost: 0,
+  });
   expect(text).toContain("no frames counted yet\n");
   expect(text).not.toContain("FABRIC");
+  expect(text).not.toContain("REMOVED");
   expect(text).not.toContain("lost");
 });
 

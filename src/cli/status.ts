@@ -31,6 +31,14 @@ export function formatStatus(body: StatusBody): string {
         ]),
       ),
     ),
+    ...(body.draining.length === 0
+      ? []
+      : [
+          formatTable(
+            ["REMOVED SERVICE", "PORT", "PROTOCOL", "FLOWS END"],
+            body.draining.map(({ address, port, protocol, ends }) => [address, String(port), protocol, ends]),
+          ),
+        ]),
     formatInterfaces(body.interfaces),
     ...(body.fabric.length === 0
       ? []

@@ -1,5 +1,6 @@
 import { posix } from "node:path";
 import * as z from "zod";
+import { parseDuration } from "./duration.ts";
 import { suggest } from "./suggest.ts";
 
 /* Kinds of values that the fields of a configuration have, and how their errors are worded. */
@@ -48,6 +49,15 @@ export function text<T>(noun: string, expected: string, parse: (input: string) =
 /** A whole number within bounds, both included. */
 export function integer(noun: string, least: number, most: number) {
   return value(noun, `${least}-${most}`, (input) => (isWithin(input, least, most) ? input : undefined));
+}
+
+/** A duration between two others, both included, in ms. */
+export function duration(least: string, most: string) {
+  const [min, max] = [parseDuration(least)!, parseDuration(most)!];
+  return text("a duration", `${least}-${most}, written like 500ms, 5s or 1m`, (input) => {
+    const ms = parseDuration(input);
+    return isWithin(ms, min, max) ? ms : undefined;
+  });
 }
 
 /** One of some words; there are two or more. */

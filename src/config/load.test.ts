@@ -58,6 +58,7 @@ describe("a right file", () => {
             backends: [{ address: "127.0.0.1", port: 8080 }],
             responseHopLimit: 64,
             whenNoBackend: "reject",
+            drain: 30_000,
             allowAnyAddress: false,
           },
           {
@@ -71,6 +72,7 @@ describe("a right file", () => {
             ],
             responseHopLimit: 64,
             whenNoBackend: "reject",
+            drain: 30_000,
             allowAnyAddress: false,
           },
         ],
@@ -193,22 +195,22 @@ describe("a file that is wrong in one place", () => {
     [
       "    port: 80\n",
       "    port: 80\n    prot: udp\n",
-      'onlink.yaml:5:5: services[0].prot: unknown field "prot"; did you mean "protocol"? known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].prot: unknown field "prot"; did you mean "protocol"? known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
     ],
     [
       "    port: 80\n",
       "    port: 80\n    colour: red\n",
-      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
     ],
     [
       "    port: 80\n",
       "    port: 80\n    kind: metadata\n",
-      'onlink.yaml:5:5: services[0].kind: "kind" is not supported yet by this version; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].kind: "kind" is not supported yet by this version; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
     ],
     [
       "    port: 80\n",
       "    port: 80\n    healthCheck: { type: tcp }\n",
-      'onlink.yaml:5:5: services[0].healthCheck: "healthCheck" is not supported yet by this version; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].healthCheck: "healthCheck" is not supported yet by this version; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
     ],
     [
       "    port: 80\n",
@@ -224,6 +226,16 @@ describe("a file that is wrong in one place", () => {
       "    port: 80\n",
       "    port: 80\n    whenNoBackend: refuse\n",
       'onlink.yaml:5:20: services[0].whenNoBackend: "refuse" is not a way to treat frames; expected reject, drop or pass',
+    ],
+    [
+      "    port: 80\n",
+      "    port: 80\n    drain: 30\n",
+      "onlink.yaml:5:12: services[0].drain: 30 is not a duration; expected 0s-24h, written like 500ms, 5s or 1m",
+    ],
+    [
+      "    port: 80\n",
+      "    port: 80\n    drain: 25h\n",
+      'onlink.yaml:5:12: services[0].drain: "25h" is not a duration; expected 0s-24h, written like 500ms, 5s or 1m',
     ],
     [
       "    addresses: [10.0.1.3]\n",
@@ -648,7 +660,7 @@ agent: { device: lo, metadataAddresses: 10.0.0.0/8 }
       "onlink.yaml:1:1: interfaces: missing; expected a list, at least one interface name or pattern, else there is nothing to do",
       "onlink.yaml:3:14: services[0].address: 10.0.0.1 is not link-local; expected 169.254.1.0-169.254.254.255, or allowAnyAddress: true for this service",
       "onlink.yaml:4:11: services[0].port: 0 is not a port; expected 1-65535",
-      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
       'onlink.yaml:7:11: services[1].name: "a" is already the name of services[0] (line 2)',
       "onlink.yaml:8:14: services[1].address: 169.254.0.1 is reserved (RFC 3927 s. 2.1); expected 169.254.1.0-169.254.254.255",
       "onlink.yaml:10:15: services[1].backends: an empty list; expected at least one backend",

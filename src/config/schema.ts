@@ -6,6 +6,7 @@ import {
   absolutePath,
   choice,
   directory,
+  duration,
   integer,
   isWithin,
   list,
@@ -117,6 +118,7 @@ export const serviceSchema = section({
   backends: list("at least one backend", backend),
   responseHopLimit: integer("a hop limit", 1, 64).default(64),
   whenNoBackend: choice("a way to treat frames", ["reject", "drop", "pass"]).default("reject"),
+  drain: duration("0s", "24h").default(30_000),
   allowAnyAddress: toggle.default(false),
 });
 

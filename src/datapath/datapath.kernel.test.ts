@@ -83,7 +83,7 @@ function addService(
   for (const [slot, backend] of backends.entries()) datapath.backends.set({ service: id, slot }, backend);
   datapath.services.set(
     { address: SERVICE, port, protocol },
-    { id, backends: backends.length, responseHopLimit: 64, whenNoBackend: "drop" },
+    { id, backends: backends.length, responseHopLimit: 64, whenNoBackend: "drop", drain: 0, drainEnds: 0n },
   );
 }
 
@@ -387,7 +387,7 @@ describe("I2: TCP and UDP to a service", () => {
     const second = "169.254.169.253";
     datapath.services.set(
       { address: second, port: 80, protocol: "tcp" },
-      { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "drop" },
+      { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "drop", drain: 0, drainEnds: 0n },
     );
     datapath.serviceAddresses.set(second, { services: 1 });
     redirected("vif", syn());
@@ -400,7 +400,14 @@ describe("I2: TCP and UDP to a service", () => {
   it("a service address outside 169.254/16 is one as well", () => {
     const other = "100.100.100.200";
     expectUnchanged("vif", syn({ destination: other }), UNTOUCHED);
-    const service = { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "drop" as const };
+    const service = {
+      id: 1,
+      backends: 1,
+      responseHopLimit: 64,
+      whenNoBackend: "drop" as const,
+      drain: 0,
+      drainEnds: 0n,
+    };
     datapath.services.set({ address: other, port: 80, protocol: "tcp" }, service);
     datapath.serviceAddresses.set(other, { services: 1 });
     datapath.setSettings(SETTINGS);
@@ -412,7 +419,7 @@ describe("I2: TCP and UDP to a service", () => {
   it("the response hop limit is the TTL that the guest sees", () => {
     datapath.services.set(
       { address: SERVICE, port: 53, protocol: "udp" },
-      { id: 2, backends: 1, responseHopLimit: 1, whenNoBackend: "drop" },
+      { id: 2, backends: 1, responseHopLimit: 1, whenNoBackend: "drop", drain: 0, drainEnds: 0n },
     );
     redirected("vif", query());
     const back = {
@@ -442,7 +449,7 @@ describe("I2: TCP and UDP to a service", () => {
     expect(new Set(chosen)).toEqual(new Set(["127.0.0.1", "127.0.0.2", "127.0.0.3"]));
     datapath.services.set(
       { address: SERVICE, port: 9000, protocol: "udp" },
-      { id: 9, backends: 1, responseHopLimit: 64, whenNoBackend: "drop" },
+      { id: 9, backends: 1, responseHopLimit: 64, whenNoBackend: "drop", drain: 0, drainEnds: 0n },
     );
     expect(ports.map(sentTo)).toEqual(chosen);
   });
@@ -575,7 +582,7 @@ describe("what is for a service address and not served is dropped, unchanged, an
   it("no-backend: a service without any", () => {
     datapath.services.set(
       { address: SERVICE, port: 80, protocol: "tcp" },
-      { id: 1, backends: 0, responseHopLimit: 64, whenNoBackend: "drop" },
+      { id: 1, backends: 0, responseHopLimit: 64, whenNoBackend: "drop", drain: 0, drainEnds: 0n },
     );
     expectUnchanged("vif", syn(), DROP);
     expect(counted()).toEqual({ "no-backend": 1 });

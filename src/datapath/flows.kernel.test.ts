@@ -28,7 +28,7 @@ beforeEach(() => {
     datapath.backends.set({ service: id, slot: 0 }, { kind: "host-local", address: "127.0.0.1", port });
     datapath.services.set(
       { address: SERVICE, port, protocol: "udp" },
-      { id, backends: 1, responseHopLimit: 64, whenNoBackend: "reject" },
+      { id, backends: 1, responseHopLimit: 64, whenNoBackend: "reject", drain: 0, drainEnds: 0n },
     );
   }
   datapath.serviceAddresses.set(SERVICE, { services: 2 });

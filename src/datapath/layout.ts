@@ -79,6 +79,9 @@ export const serviceLayout = struct("service", {
   backends: u16,
   response_hop_limit: u8,
   when_no_backend: whenNoBackend,
+  drain: u32,
+  pad: padding(4, 4),
+  drain_ends: u64,
 });
 
 export const backendKeyLayout = struct("backend_key", { service: u32, slot: u32 });

@@ -31,7 +31,14 @@ test("one is used again only when all others have been, since the backend may ho
       { service: 1, slot: 0 },
       { kind: "fabric", address: "192.0.2.10", port: 8080, source: "192.0.2.1", ifindex: LOOPBACK },
     );
-    const service = { id: 1, backends: 1, responseHopLimit: 64, whenNoBackend: "reject" as const };
+    const service = {
+      id: 1,
+      backends: 1,
+      responseHopLimit: 64,
+      whenNoBackend: "reject" as const,
+      drain: 0,
+      drainEnds: 0n,
+    };
     datapath.services.set({ address: SERVICE, port: 80, protocol: "tcp" }, service);
     datapath.serviceAddresses.set(SERVICE, { services: 1 });
     const ports = [40000, 40001, 40002, 40003, 40004].map((guestPort) => {

@@ -65,6 +65,10 @@ export interface ServiceEntry {
   /** TTL of what the guest gets back, 1-64. */
   responseHopLimit: number;
   whenNoBackend: WhenNoBackend;
+  /** For the agent: how long flows last once the service is removed, in ms. */
+  drain: number;
+  /** Not zero: the service is removed and opens no flows; those that it has end at this time (CLOCK_MONOTONIC, ns), by the agent. */
+  drainEnds: bigint;
 }
 
 /** `struct backend_key`. */

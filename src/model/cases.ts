@@ -99,6 +99,7 @@ export function exampleState(): ModelState {
   setService(state, tcp(81), { ...service, id: 4, backends: [] });
   setService(state, tcp(82), { ...service, id: 5, backends: [], whenNoBackend: "drop" });
   setService(state, tcp(83), { ...service, id: 6, backends: [], whenNoBackend: "pass" });
+  setService(state, tcp(84), { ...service, id: 7, backends: [local], whenNoBackend: "pass", draining: true });
   setVif(state, VIF, {
     metadataAddress: METADATA_ADDRESS,
     addresses: [GUEST],
@@ -813,6 +814,15 @@ const rejectCases: Case[] = [
     input: vif(tcpFrame({ ...fromGuest, ...syn, destinationPort: 83 })),
     verdict: UNTOUCHED,
     reason: "no-backend",
+  },
+  {
+    row: "I4",
+    title: "a service that was removed and still has flows opens no more",
+    input: vif(tcpFrame({ ...fromGuest, ...syn, destinationPort: 84 })),
+    verdict: toVif(
+      tcpFrame({ ...reset, sourcePort: 84, destinationPort: 40000, tcp: { acknowledgement: 8, window: 0 } }),
+    ),
+    reason: "unknown-port",
   },
 ];
 

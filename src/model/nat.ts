@@ -63,7 +63,7 @@ function openToBackend(
 ): Counted {
   const { services, reverse } = context.state;
   const service = services.get(serviceKey(key.service, key.protocol, key.servicePort));
-  if (service === undefined) return refuseUnknown(context, vif, frame, "unknown-port"); // I4
+  if (service === undefined || service.draining) return refuseUnknown(context, vif, frame, "unknown-port"); // I4
   if (service.backends.length === 0) return refuseWithoutBackend(context, vif, frame, service); // I4
   if (frame.ip.transport.kind === "tcp" && !opensFlow(frame.ip.transport.flags))
     return refuseUnknown(context, vif, frame, "no-flow");

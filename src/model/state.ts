@@ -61,6 +61,8 @@ export interface ModelService {
   responseHopLimit: number;
   /** Row I4, for a service without backends. */
   whenNoBackend: "reject" | "drop" | "pass";
+  /** The service is removed: its flows go on, and it opens no others. */
+  draining?: boolean;
 }
 
 /** How an interface is configured. */

@@ -37,11 +37,11 @@ function configure(state: ModelState): void {
   empty(datapath.services);
   empty(datapath.serviceAddresses);
   empty(datapath.backends);
-  for (const [key, { backends, ...service }] of state.services) {
+  for (const [key, { backends, draining, ...service }] of state.services) {
     const [address, protocol, port] = key.split("/") as [string, "tcp" | "udp", string];
     datapath.services.set(
       { address, protocol, port: Number(port) },
-      { ...service, backends: backends.length },
+      { ...service, backends: backends.length, drain: 0, drainEnds: draining ? 1n : 0n },
     );
     for (const [slot, backend] of backends.entries())
       datapath.backends.set({ service: service.id, slot }, backend);

@@ -56,6 +56,8 @@ export function configure(kernel: Kernel): void {
           backends: service.backends.length,
           responseHopLimit: service.responseHopLimit,
           whenNoBackend: service.whenNoBackend,
+          drain: 0,
+          drainEnds: service.draining ? 1n : 0n,
         },
       );
   }
@@ -75,6 +77,7 @@ function services(fabric: number) {
     addresses: [SERVICES[0]] as string[],
     responseHopLimit: 64,
     whenNoBackend: "reject" as const,
+    draining: false,
   };
   return [
     {
@@ -89,6 +92,14 @@ function services(fabric: number) {
     { ...base, port: 123, protocol: "udp" as const, backends: [far(123)], responseHopLimit: 33 },
     { ...base, port: 81, protocol: "tcp" as const, backends: [] },
     { ...base, port: 82, protocol: "tcp" as const, backends: [], whenNoBackend: "drop" as const },
+    {
+      ...base,
+      port: 84,
+      protocol: "tcp" as const,
+      backends: [local(8080)],
+      draining: true,
+      whenNoBackend: "drop" as const,
+    },
     { ...base, port: 83, protocol: "udp" as const, backends: [], whenNoBackend: "pass" as const },
   ];
 }

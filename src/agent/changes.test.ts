@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import { needsRestart } from "./restart.ts";
+import { changesBetween, needsRestart } from "./changes.ts";
 
 function configOf(rest: string): Config {
   const result = parseConfig(
@@ -37,5 +37,27 @@ defaults: { antiSpoof: false }
 limits: { flows: 5 }
 fabric: { interfaces: [eth0], sourceAddress: 192.0.2.1 }`;
     expect(needsRestart(configOf(""), configOf(changed))).toEqual([]);
+  });
+});
+
+describe("changesBetween", () => {
+  it("names what came, changed and went", () => {
+    const before = configOf("");
+    const [web] = before.services;
+    const after: Config = {
+      ...before,
+      services: [
+        { ...web!, name: "dns", port: 53 },
+        { ...web!, port: 81 },
+      ],
+      interfaces: [{ name: "vif*" }],
+      limits: { ...before.limits, flows: 5 },
+    };
+    expect(changesBetween(before, after)).toEqual({
+      services: { added: ["dns"], changed: ["web"], removed: [] },
+      interfaces: { added: ["vif*"], changed: [], removed: ["tap*"] },
+      sections: ["limits"],
+    });
+    expect(changesBetween(before, structuredClone(before))).toBeUndefined();
   });
 });
