@@ -6,6 +6,7 @@ import type { Config } from "../config/schema.ts";
 import { openDatapath } from "../datapath/datapath.ts";
 import type { Datapath } from "../datapath/types.ts";
 import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "../linux/rtnetlink.ts";
+import type { MetadataStats } from "../metadata/stats.ts";
 import { type AgentInterfaces, createAgentInterfaces } from "./agent-interfaces.ts";
 import { changesBetween, needsRestart } from "./changes.ts";
 import { AgentError, messageOf } from "./errors.ts";
@@ -13,6 +14,7 @@ import { createEvents, type Events } from "./events.ts";
 import { readFileIfThere, writeFileAtomically } from "./files.ts";
 import { ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
 import { createInterfaces } from "./interfaces.ts";
+import { createAgentMetadata, withMetadataBackends } from "./metadata.ts";
 import {
   createMetadataAddresses,
   formatSaved,
@@ -49,6 +51,8 @@ export interface Agent {
   /** Why not all that is configured is in step; empty: it is. */
   readiness(): string[];
   readonly interfaces: AgentInterfaces;
+  /** How the metadata service stands, and what it did. */
+  metadata(): MetadataStats;
   readonly events: Pick<Events, "recent" | "subscribe" | "counts">;
   /** Stops following the host and closes all handles. The datapath goes on working. */
   stop(): Promise<void>;
@@ -138,9 +142,15 @@ function follow(
     log,
   });
   const own = new Set([host.device.ifindex, host.peer.ifindex]);
+  const metadata = createAgentMetadata({
+    config,
+    guestOf: interfaces.guestOf,
+    source: { version: () => 0, of: () => undefined },
+    log,
+  });
   let drainTimer: NodeJS.Timeout | undefined;
   const services = createServices({
-    config,
+    config: withMetadataBackends(config),
     network,
     datapath,
     own,
@@ -230,6 +240,7 @@ function follow(
     interfaces.reset(network.links());
   } catch (error) {
     clearTimeout(drainTimer);
+    metadata.close();
     watcher.close().catch((late: unknown) => log.error({ reason: messageOf(late) }, "cannot stop watching"));
     throw error;
   }
@@ -251,10 +262,13 @@ function follow(
     version,
     events,
     interfaces: agentInterfaces,
+    metadata: metadata.stats,
     reload(read) {
       if (!read.ok) return refuse(read.errors.map(formatConfigError));
       const obstacles = needsRestart(config, read.config);
       if (obstacles.length > 0) return refuse(obstacles);
+      const problems = metadata.configure(read.config);
+      if (problems.length > 0) return refuse(problems);
       const changes = changesBetween(config, read.config);
       if (changes === undefined && configuration.errors === undefined) return;
       log.info(
@@ -266,7 +280,7 @@ function follow(
       bringInStep(
         "reload",
         () => keepSettings(config, datapath, host),
-        () => services.configure(config),
+        () => services.configure(withMetadataBackends(config)),
         () => interfaces.configure(config),
       );
     },
@@ -307,6 +321,7 @@ function follow(
       clearTimeout(drainTimer);
       clearInterval(look);
       events.close();
+      metadata.close();
       await watcher.close();
       close();
     },

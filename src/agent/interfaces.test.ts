@@ -364,6 +364,13 @@ interfaces:
       addresses: ["10.0.1.3"],
     });
     expect(interfaces.guestOf("169.254.64.4")).toBeUndefined();
+    // The metadata service keeps what it makes of a guest with this object.
+    const before = interfaces.guestOf("169.254.64.3");
+    expect(interfaces.guestOf("169.254.64.3")).toBe(before);
+    interfaces.configure({ ...config, interfaces: [{ name: "veth-web" }] });
+    expect(interfaces.guestOf("169.254.64.3")).toMatchObject({ interface: "veth-web", addresses: [] });
+    expect(interfaces.guestOf("169.254.64.3")).not.toHaveProperty("instanceId");
+    interfaces.configure(config);
     interfaces.handle([gone(tap0)]);
     expect(interfaces.guestOf("169.254.64.2")).toBeUndefined();
   });

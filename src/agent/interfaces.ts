@@ -60,7 +60,7 @@ export interface Interfaces {
   stateOf(name: string): InterfaceState | undefined;
   /** The name of the interface with this ifindex; undefined when there is none. */
   nameOf(ifindex: number): string | undefined;
-  /** Who is behind the vif that has this metadata address; undefined when none has. */
+  /** Who is behind the vif that has this metadata address, and the same object until that changes; undefined when none has. */
   guestOf(metadataAddress: string): GuestIdentity | undefined;
 }
 
@@ -116,7 +116,10 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
   const indexes = new Map<string, number>();
   let fabric: ReadonlySet<number> = new Set();
   /** The vifs by ifindex, each as the datapath has it. */
-  const vifs = new Map<number, { name: string; vif: Vif }>();
+  const vifs = new Map<
+    number,
+    { name: string; vif: Vif; known?: { rule: InterfaceRule; guest: GuestIdentity } }
+  >();
   /** ifindexes of the vifs, by metadata address. */
   const byAddress = new Map<string, number>();
   const failures = new Map<number, string>();
@@ -371,8 +374,13 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
     guestOf(metadataAddress) {
       const ifindex = byAddress.get(metadataAddress);
       if (ifindex === undefined) return undefined;
-      const { name } = vifs.get(ifindex)!;
-      return guestIdentity(rules.of(name)!, { interface: name, ifindex, metadataAddress });
+      const attached = vifs.get(ifindex)!;
+      const { name } = attached;
+      const rule = rules.of(name)!;
+      if (attached.known?.rule !== rule) {
+        attached.known = { rule, guest: guestIdentity(rule, { interface: name, ifindex, metadataAddress }) };
+      }
+      return attached.known.guest;
     },
   };
 }

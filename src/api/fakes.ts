@@ -5,6 +5,7 @@ import type { AgentStatus } from "../agent/status.ts";
 import type { InterfaceRule } from "../config/schema.ts";
 import { REASONS } from "../datapath/layout.ts";
 import type { Counters } from "../datapath/types.ts";
+import type { MetadataStats } from "../metadata/stats.ts";
 import type { ApiAgent } from "./server.ts";
 
 /** Counters that are all zero but those given. */
@@ -76,6 +77,39 @@ export const STATUS: AgentStatus = {
   eventsLost: 12n,
 };
 
+/** A metadata service that has answered one guest. */
+const METADATA: MetadataStats = {
+  mode: "proxy",
+  listening: { address: "169.254.64.1", port: 9697, state: "listening" },
+  connections: 1,
+  answers: [
+    { status: 200, count: 5 },
+    { status: 502, count: 1 },
+  ],
+  refusals: {
+    notAGuest: 0,
+    noInstance: 0,
+    malformed: 0,
+    tooManyConnections: 0,
+    tooManyRequests: 2,
+    tooManyInFlight: 0,
+  },
+  latency: { buckets: [{ le: 0.001, count: 5 }], sum: 0.25, count: 6 },
+  guests: [
+    {
+      interface: "tap0",
+      metadataAddress: "169.254.64.2",
+      connections: 1,
+      inFlight: 0,
+      requests: 6,
+      last: { status: 502, at: "2026-01-02T03:04:05.678Z" },
+    },
+  ],
+  upstreams: [
+    { upstream: "10.0.0.5:8775", state: "up", connections: { busy: 0, idle: 1 }, waiting: 0, failures: 0 },
+  ],
+};
+
 /** Those of the status, and registrations in memory, of which nothing is checked. */
 function fakeInterfaces(): ApiAgent["interfaces"] {
   const registered = new Map<string, InterfaceRule>();
@@ -109,6 +143,7 @@ export function fakeAgent(changes: Partial<ApiAgent> & { recent?: readonly Agent
     status: () => STATUS,
     services: () => STATUS.services,
     interfaces: fakeInterfaces(),
+    metadata: () => METADATA,
     health: () => [],
     readiness: () => [],
     events: {

@@ -54,6 +54,7 @@ describe("a right file", () => {
             name: "metadata",
             address: "169.254.169.254",
             port: 80,
+            kind: "nat",
             protocol: ["tcp"],
             backends: [{ address: "127.0.0.1", port: 8080 }],
             responseHopLimit: 64,
@@ -65,6 +66,7 @@ describe("a right file", () => {
             name: "dns",
             address: "169.254.169.253",
             port: 53,
+            kind: "nat",
             protocol: ["udp", "tcp"],
             backends: [
               { address: "10.0.0.2", port: 53 },
@@ -94,6 +96,18 @@ describe("a right file", () => {
           stateDir: "/var/lib/onlink",
           runtimeDir: "/run/onlink1",
           attach: "auto",
+        },
+        metadata: {
+          mode: "builtin",
+          port: 9697,
+          requireToken: false,
+          limits: {
+            connections: 4096,
+            connectionsPerGuest: 64,
+            requestsInFlight: 32,
+            requestsPerSecond: 200,
+            bodyBytes: 1_048_576,
+          },
         },
         api: { socket: "/run/onlink1/onlink.sock" },
       },
@@ -195,22 +209,22 @@ describe("a file that is wrong in one place", () => {
     [
       "    port: 80\n",
       "    port: 80\n    prot: udp\n",
-      'onlink.yaml:5:5: services[0].prot: unknown field "prot"; did you mean "protocol"? known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].prot: unknown field "prot"; did you mean "protocol"? known here: name, address, port, kind, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
     ],
     [
       "    port: 80\n",
       "    port: 80\n    colour: red\n",
-      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, kind, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
     ],
     [
       "    port: 80\n",
       "    port: 80\n    kind: metadata\n",
-      'onlink.yaml:5:5: services[0].kind: "kind" is not supported yet by this version; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
+      "onlink.yaml:6:15: services[0].backends: a service of kind metadata is served by the agent itself; expected none, or kind: nat for a server of your own",
     ],
     [
       "    port: 80\n",
       "    port: 80\n    healthCheck: { type: tcp }\n",
-      'onlink.yaml:5:5: services[0].healthCheck: "healthCheck" is not supported yet by this version; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].healthCheck: "healthCheck" is not supported yet by this version; known here: name, address, port, kind, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
     ],
     [
       "    port: 80\n",
@@ -289,8 +303,8 @@ describe("a file that is wrong in one place", () => {
     ],
     [
       "limits: {",
-      "metadata: { mode: builtin }\nlimits: {",
-      'onlink.yaml:17:1: metadata: "metadata" is not supported yet by this version; known here: services, interfaces, defaults, limits, fabric, agent, api',
+      "metadata: { mode: proxy }\nlimits: {",
+      "onlink.yaml:17:11: metadata.proxy: missing; mode proxy expects proxy: { upstream: ... }",
     ],
     [
       "limits: {",
@@ -300,12 +314,12 @@ describe("a file that is wrong in one place", () => {
     [
       "limits: {",
       '"a\\n b": 1\nlimits: {',
-      'onlink.yaml:17:1: "a\\n b": unknown field "a\\n b"; known here: services, interfaces, defaults, limits, fabric, agent, api',
+      'onlink.yaml:17:1: "a\\n b": unknown field "a\\n b"; known here: services, interfaces, defaults, limits, fabric, agent, metadata, api',
     ],
     [
       "limits: {",
       "limit: {",
-      'onlink.yaml:17:1: limit: unknown field "limit"; did you mean "limits"? known here: services, interfaces, defaults, limits, fabric, agent, api',
+      'onlink.yaml:17:1: limit: unknown field "limit"; did you mean "limits"? known here: services, interfaces, defaults, limits, fabric, agent, metadata, api',
     ],
     [
       "name: metadata",
@@ -660,7 +674,7 @@ agent: { device: lo, metadataAddresses: 10.0.0.0/8 }
       "onlink.yaml:1:1: interfaces: missing; expected a list, at least one interface name or pattern, else there is nothing to do",
       "onlink.yaml:3:14: services[0].address: 10.0.0.1 is not link-local; expected 169.254.1.0-169.254.254.255, or allowAnyAddress: true for this service",
       "onlink.yaml:4:11: services[0].port: 0 is not a port; expected 1-65535",
-      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, kind, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
       'onlink.yaml:7:11: services[1].name: "a" is already the name of services[0] (line 2)',
       "onlink.yaml:8:14: services[1].address: 169.254.0.1 is reserved (RFC 3927 s. 2.1); expected 169.254.1.0-169.254.254.255",
       "onlink.yaml:10:15: services[1].backends: an empty list; expected at least one backend",
@@ -699,12 +713,12 @@ describe("a file that is no configuration", () => {
     [
       "nothing",
       "",
-      "empty; expected a map, the fields services, interfaces, defaults, limits, fabric, agent, api",
+      "empty; expected a map, the fields services, interfaces, defaults, limits, fabric, agent, metadata, api",
     ],
     [
       "a word",
       "onlink",
-      '"onlink" is not a map; expected the fields services, interfaces, defaults, limits, fabric, agent, api',
+      '"onlink" is not a map; expected the fields services, interfaces, defaults, limits, fabric, agent, metadata, api',
     ],
     ["an alias of what is not there", "a: *b", "Unresolved alias"],
     ["aliases that unfold without end", laughs.join("\n"), "Excessive alias count"],

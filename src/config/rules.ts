@@ -1,6 +1,7 @@
 import * as z from "zod";
 import { isInPrefix, LINK_LOCAL_PREFIX } from "../packet/address.ts";
-import { show } from "./fields.ts";
+import { show, wrong } from "./fields.ts";
+import { metadataSchema } from "./metadata-service.ts";
 import { devicePeer, isPattern } from "./names.ts";
 import { isPrefixWithin, isUnicast, overlap, prefixLength, RESERVED_LINK_LOCAL } from "./ranges.ts";
 import {
@@ -43,6 +44,7 @@ const draftSchema = z.object({
   interfaces: z.array(draft(interfaceSchema.shape)).catch([]),
   fabric: draft(fabricSchema.shape),
   agent: draft(agentSchema.shape),
+  metadata: draft(metadataSchema.shape),
 });
 type Draft = z.output<typeof draftSchema>;
 
@@ -54,11 +56,13 @@ export function findBreaches(content: unknown, place: Place): Breach[] {
   return [
     ...checkServiceAddresses(config, place),
     ...checkServicesApart(config, place),
+    ...checkKinds(config, content),
     ...checkBackends(config, place),
     ...checkInterfaceRules(config, place),
     ...checkGateways(config, place),
     ...checkOwnInterfaces(config),
     ...checkMetadataAddresses(config),
+    ...checkMetadata(config),
   ];
 }
 
@@ -121,6 +125,56 @@ function* checkServicesApart({ services }: Draft, place: Place): Generator<Breac
   }
 }
 
+/** Services of kind metadata run in the agent, the others in their backends. */
+function* checkKinds({ services }: Draft, content: unknown): Generator<Breach> {
+  // As they were written: of what is wrong by itself, the draft does not tell whether it is there.
+  const given = (content as { services: Array<{ backends?: unknown } | null> }).services;
+  for (const [index, { kind, protocol }] of services.entries()) {
+    const path = ["services", index, "backends"];
+    const hasBackends = given[index]?.backends !== undefined;
+    if (kind === "nat" && !hasBackends) {
+      yield { path, message: wrong(undefined, "a list", "at least one backend") };
+    }
+    if (kind !== "metadata") continue;
+    if (hasBackends) {
+      const mend = "expected none, or kind: nat for a server of your own";
+      yield { path, message: `a service of kind metadata is served by the agent itself; ${mend}` };
+    }
+    if (protocol?.includes("udp")) {
+      const message = "a service of kind metadata speaks HTTP; expected tcp";
+      yield { path: ["services", index, "protocol"], message };
+    }
+  }
+}
+
+/** What the metadata service needs for its mode. */
+function* checkMetadata({ metadata }: Draft): Generator<Breach> {
+  const { mode, proxy } = metadata;
+  if (mode === "proxy" && proxy === undefined) {
+    yield { path: ["metadata", "proxy"], message: "missing; mode proxy expects proxy: { upstream: ... }" };
+  }
+  if (proxy === undefined) return;
+  const path = ["metadata", "proxy"];
+  const [first, second] = (["secret", "secretFile", "secretEnv"] as const).filter(
+    (name) => proxy[name] !== undefined,
+  );
+  if (second !== undefined) {
+    yield { path: [...path, second], message: `${first} is given already; expected the secret in one place` };
+  }
+  const { tls, upstream } = proxy;
+  if (tls === undefined) return;
+  if (!upstream.some((url) => url.tls)) {
+    yield {
+      path: [...path, "tls"],
+      message: "no upstream is asked over TLS; expected an https URL, or no tls",
+    };
+  }
+  if ((tls.cert === undefined) !== (tls.key === undefined)) {
+    const missing = tls.cert === undefined ? "cert" : "key";
+    yield { path: [...path, "tls", missing], message: "missing; expected cert and key together" };
+  }
+}
+
 function* checkBackends({ services }: Draft, place: Place): Generator<Breach> {
   for (const [index, { backends }] of services.entries()) {
     const seen = new Set<string>();
@@ -141,7 +195,7 @@ function* checkBackends({ services }: Draft, place: Place): Generator<Breach> {
   }
 }
 
-function* checkInterfaceRules({ interfaces }: Draft, place: Place): Generator<Breach> {
+function* checkInterfaceRules({ interfaces }: Pick<Draft, "interfaces">, place: Place): Generator<Breach> {
   const names = new Map<string, number>();
   for (const [index, rule] of interfaces.entries()) {
     const { name } = rule;
@@ -161,7 +215,10 @@ function* checkInterfaceRules({ interfaces }: Draft, place: Place): Generator<Br
 }
 
 /** A gateway is somebody else than the guest and the services. */
-function* checkGateways({ interfaces, services }: Draft, place: Place): Generator<Breach> {
+function* checkGateways(
+  { interfaces, services }: Pick<Draft, "interfaces" | "services">,
+  place: Place,
+): Generator<Breach> {
   for (const [index, { gateway, addresses }] of interfaces.entries()) {
     if (gateway === undefined) continue;
     const path = ["interfaces", index, "gateway", "address"];
@@ -179,7 +236,11 @@ function* checkGateways({ interfaces, services }: Draft, place: Place): Generato
 }
 
 /** Guests and fabric are never behind the loopback interface or the agent's own device. */
-function* checkOwnInterfaces({ interfaces, fabric, agent }: Draft): Generator<Breach> {
+function* checkOwnInterfaces({
+  interfaces,
+  fabric,
+  agent,
+}: Pick<Draft, "interfaces" | "fabric" | "agent">): Generator<Breach> {
   const named: Array<[Path, string | undefined]> = [
     ...interfaces.map((rule, index): [Path, string | undefined] => [
       ["interfaces", index, "name"],

@@ -16,6 +16,7 @@ import {
   value,
   wrong,
 } from "./fields.ts";
+import { metadataSchema } from "./metadata-service.ts";
 import { isDeviceName, isInterfaceName, isInterfacePattern, isPattern, MAX_INTERFACE_NAME } from "./names.ts";
 import { isLoopback, isUnicast } from "./ranges.ts";
 
@@ -26,9 +27,7 @@ import { isLoopback, isUnicast } from "./ranges.ts";
 
 /** Fields of the design that this version does not have, as paths without list positions. */
 const NOT_SUPPORTED_YET: ReadonlySet<string> = new Set([
-  "services.kind",
   "services.healthCheck",
-  "metadata",
   "interfaces.metadata",
   "api.listen",
 ]);
@@ -114,8 +113,9 @@ export const serviceSchema = section({
   ),
   address: ipv4Address,
   port: integer("a port", 1, MAX_PORT),
+  kind: choice("a kind of service", ["nat", "metadata"]).default("nat"),
   protocol: protocols.default(["tcp"]),
-  backends: list("at least one backend", backend),
+  backends: list("at least one backend", backend).optional(),
   responseHopLimit: integer("a hop limit", 1, 64).default(64),
   whenNoBackend: choice("a way to treat frames", ["reject", "drop", "pass"]).default("reject"),
   drain: duration("0s", "24h").default(30_000),
@@ -191,9 +191,11 @@ export const configSchema = section({
   limits: limitsSchema.prefault({}),
   fabric: fabricSchema.prefault({}),
   agent: agentSchema.prefault({}),
+  metadata: metadataSchema.prefault({}),
   api: section({ socket: absolutePath(MAX_SOCKET_PATH).optional() }).prefault({}),
 }).transform((config) => ({
   ...config,
+  services: config.services.map((service) => ({ ...service, backends: service.backends ?? [] })),
   api: { socket: config.api.socket ?? defaultSocket(config.agent.runtimeDir) },
 }));
 
@@ -204,7 +206,7 @@ export function defaultSocket(runtimeDir: string): string {
 
 /** The configuration, checked and with every default filled in. */
 export type Config = z.output<typeof configSchema>;
-/** A service; `protocol` lists the protocols it is offered on. */
+/** A service; `protocol` lists the protocols it is offered on. One of kind metadata has no backends: the agent itself serves it. */
 export type Service = Config["services"][number];
 /** Where a service really runs: IPv4 address as text, and port. */
 export type Backend = Service["backends"][number];

@@ -31,12 +31,12 @@ export interface GuestIdentity {
   interface: string;
   metadataAddress: string;
   /** UUIDs in lower case. */
-  instanceId?: string;
-  projectId?: string;
+  instanceId?: string | undefined;
+  projectId?: string | undefined;
   /** The guest's own addresses, the first one first. Tenants may use the same ones. */
   addresses: readonly string[];
-  mac?: string;
-  gateway?: { address: string; answerArp: boolean };
+  mac?: string | undefined;
+  gateway?: { address: string; answerArp: boolean } | undefined;
   /** Whether this guest must bring a token (IMDSv2), where its interface says so; else the service's `requireToken` holds. */
-  requireToken?: boolean;
+  requireToken?: boolean | undefined;
 }

@@ -1,0 +1,90 @@
+import type { Logger } from "pino";
+import type { Config } from "../config/schema.ts";
+import { createBuiltin, type GuestMetadataSource } from "../metadata/builtin.ts";
+import { createMetadataService } from "../metadata/service.ts";
+import { isSecretExposed, MetadataSettingsError, readSettings } from "../metadata/settings.ts";
+import type { MetadataStats } from "../metadata/stats.ts";
+import type { GuestIdentity } from "../metadata/types.ts";
+import { AgentError } from "./errors.ts";
+import { hostAddress } from "./metadata-addresses.ts";
+import { loadMetadataKey } from "./metadata-key.ts";
+
+/** The metadata service of an agent: it listens while some service is of kind metadata. */
+export interface AgentMetadata {
+  /** Takes a new configuration, and reads secret and certificates anew. What is wrong with them, one line each; then nothing has changed. */
+  configure(config: Config): string[];
+  stats(): MetadataStats;
+  close(): void;
+}
+
+/** What `createAgentMetadata` needs. */
+export interface AgentMetadataOptions {
+  config: Config;
+  guestOf: (metadataAddress: string) => GuestIdentity | undefined;
+  source: GuestMetadataSource;
+  log: Logger;
+}
+
+/** See `AgentMetadata`. Throws `AgentError` where secret, certificates or the key of tokens cannot be read. */
+export function createAgentMetadata({ config, guestOf, source, log }: AgentMetadataOptions): AgentMetadata {
+  const service = createMetadataService({
+    settings: settingsOf(config),
+    guestOf,
+    builtin: createBuiltin(source),
+    tokenKey: loadMetadataKey(config.agent.stateDir),
+    log,
+  });
+  follow(config);
+
+  function follow({ services, agent, metadata }: Config): void {
+    const isWanted = services.some(({ kind }) => kind === "metadata");
+    service.listen(isWanted ? metadataBackend({ agent, metadata }) : undefined);
+    const { secretFile } = metadata.proxy ?? {};
+    if (secretFile !== undefined && isSecretExposed(secretFile)) {
+      log.warn(
+        { file: secretFile, mend: "chmod o-r" },
+        "everybody on this host can read the metadata secret",
+      );
+    }
+  }
+
+  return {
+    configure(next) {
+      try {
+        service.configure(settingsOf(next));
+      } catch (error) {
+        if (error instanceof AgentError) return [error.message];
+        throw error;
+      }
+      follow(next);
+      return [];
+    },
+    stats: service.stats,
+    close: service.close,
+  };
+}
+
+function settingsOf({ metadata }: Config) {
+  try {
+    return readSettings(metadata, process.env);
+  } catch (error) {
+    if (error instanceof MetadataSettingsError) throw new AgentError(error.message);
+    throw error;
+  }
+}
+
+/** Where the metadata service listens: an address that guests reach through a service alone, since the datapath is what leads to it. */
+function metadataBackend({ agent, metadata }: Pick<Config, "agent" | "metadata">) {
+  return { address: hostAddress(agent.metadataAddresses).address, port: metadata.port };
+}
+
+/** The configuration with the metadata service as the backend of services of kind metadata. */
+export function withMetadataBackends(config: Config): Config {
+  const backends = [metadataBackend(config)];
+  return {
+    ...config,
+    services: config.services.map((service) =>
+      service.kind === "metadata" ? { ...service, backends } : service,
+    ),
+  };
+}

@@ -1,0 +1,51 @@
+/** Something that must not take longer than until `deadline`. */
+export interface Timed {
+  /** In ms of `performance.now()`; Infinity for no limit. May be set at any time. */
+  deadline: number;
+  /** Called once the deadline has passed, again and again until it is set anew or the object is removed. */
+  expire(): void;
+}
+
+/** Watches over deadlines. To set one costs nothing, unlike a timer for each, and many of them are set for every request. */
+export interface Deadlines {
+  add(timed: Timed): void;
+  remove(timed: Timed): void;
+  close(): void;
+}
+
+/** How often deadlines are looked at, in ms: they may be met this much late. */
+const INTERVAL = 100;
+
+/** See `Deadlines`. Looks at nothing while there is nothing to watch. */
+export function createDeadlines(): Deadlines {
+  const all = new Set<Timed>();
+  let timer: NodeJS.Timeout | undefined;
+
+  function look(): void {
+    const now = performance.now();
+    for (const timed of all) if (timed.deadline <= now) timed.expire();
+  }
+  function stop(): void {
+    clearInterval(timer);
+    timer = undefined;
+  }
+  return {
+    add(timed) {
+      all.add(timed);
+      timer ??= setInterval(look, INTERVAL);
+    },
+    remove(timed) {
+      all.delete(timed);
+      if (all.size === 0) stop();
+    },
+    close() {
+      all.clear();
+      stop();
+    },
+  };
+}
+
+/** The deadline that is so many ms from now. */
+export function inMs(ms: number): number {
+  return performance.now() + ms;
+}

@@ -1,0 +1,64 @@
+import type { RequestHead } from "./http-request.ts";
+import type { ResponseHead } from "./http-response.ts";
+import type { BodyFraming, Field } from "./http-syntax.ts";
+import { mayPass, mayReturn, nominatedFields } from "./identity.ts";
+
+/** What a guest's connection is like, as far as answers depend on it. */
+export interface GuestHop {
+  version: "1.0" | "1.1";
+  method: string;
+  /** Whether the connection stays open after the answer. */
+  keepAlive: boolean;
+}
+
+/**
+ * The head that goes to an upstream for a guest's: without what the guest may not say, and with `identity`, lines that say who it is. Host is the
+ * upstream's own, so that a guest cannot pick another site there.
+ */
+export function upstreamHead(head: RequestHead, host: string, identity: string): string {
+  const { method, path, query, fields, body, expectsContinue } = head;
+  const target = query === undefined ? path : `${path}?${query}`;
+  let lines = `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\n${passed(fields, mayPass)}${identity}`;
+  if (expectsContinue) lines += "Expect: 100-continue\r\n";
+  // RFC 9110 s. 8.6: a method that goes with a body says so when there is none.
+  if (body !== 0 || method === "POST" || method === "PUT") lines += framingLine(body);
+  return `${lines}\r\n`;
+}
+
+/** The head that a guest gets for an upstream's, and whether its body goes in chunks. */
+export function guestHead(head: ResponseHead, hop: GuestHop): { text: string; chunked: boolean } {
+  const { status, phrase, fields, body, contentLength } = head;
+  let text = `HTTP/1.1 ${status} ${phrase}\r\n${passed(fields, mayReturn)}`;
+  const isUnsized = typeof body !== "number";
+  const chunked = isUnsized && hop.version === "1.1";
+  if (chunked) text += framingLine("chunked");
+  else if (contentLength !== undefined) text += framingLine(contentLength);
+  if (!hop.keepAlive) text += "Connection: close\r\n";
+  return { text: `${text}\r\n`, chunked };
+}
+
+/** An interim response (RFC 9110 s. 15.2) as a guest gets it. */
+export function interimHead({ status, phrase, fields }: ResponseHead): string {
+  return `HTTP/1.1 ${status} ${phrase}\r\n${passed(fields, mayReturn)}\r\n`;
+}
+
+function passed(fields: readonly Field[], may: (lower: string) => boolean): string {
+  const nominated = nominatedFields(fields);
+  let lines = "";
+  for (const { name, lower, value } of fields) {
+    if (may(lower) && !nominated.includes(lower)) lines += `${name}: ${value}\r\n`;
+  }
+  return lines;
+}
+
+function framingLine(body: BodyFraming): string {
+  return typeof body === "number" ? `Content-Length: ${body}\r\n` : "Transfer-Encoding: chunked\r\n";
+}
+
+/** The end of a body in chunks. */
+export const LAST_CHUNK = "0\r\n\r\n";
+
+/** What goes before the bytes of a chunk; CRLF goes after them. */
+export function chunkLine(bytes: number): string {
+  return `${bytes.toString(16)}\r\n`;
+}

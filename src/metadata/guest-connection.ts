@@ -1,0 +1,316 @@
+import type { Socket } from "node:net";
+import { type Deadlines, inMs, type Timed } from "./deadlines.ts";
+import { chunkLine, type GuestHop, guestHead, interimHead, LAST_CHUNK } from "./forward.ts";
+import { createMessageParser } from "./http-parser.ts";
+import { type RequestHead, readRequestHead, tooLong } from "./http-request.ts";
+import { type HttpError, httpError } from "./http-syntax.ts";
+import { errorResponse, localAnswer } from "./local-response.ts";
+import type { Exchange, GuestSide } from "./proxy.ts";
+import type { MetadataResponse } from "./types.ts";
+
+/** Times in ms that a guest has. */
+export interface GuestTimeouts {
+  /** Without a request, on a connection that has had one. */
+  idle: number;
+  /** From the connection, or the first byte of a later head, to the head's end. */
+  head: number;
+  /** Without a byte of a request's body; until what is being written has been taken. */
+  stalled: number;
+}
+
+/** What a guest's connection needs. */
+export interface ConnectionOptions {
+  deadlines: Deadlines;
+  timeouts: GuestTimeouts;
+  /** Most bytes in the body of a request. */
+  maxBody: number;
+  /** Answers a request, or sends it on: `side` then hears what comes of it. */
+  handle(head: RequestHead, side: GuestSide): MetadataResponse | Exchange;
+  /** Called once for each request when its answer has been written, or with `ABORTED`. `ms` since its head was read. */
+  answered(head: RequestHead, status: number, ms: number): void;
+  /** Called for what could not be read as a request. */
+  refused(error: HttpError): void;
+  /** The connection is gone; called once. */
+  closed(): void;
+}
+
+/** The status of a request whose guest went away before the answer was complete, as nginx logs it. */
+export const ABORTED = 499;
+
+/** Most bytes in the head of a request. */
+export const MAX_REQUEST_HEAD = 16_384;
+/** Received and not read yet: from so many bytes on the socket waits. */
+const MAX_UNREAD = 65_536;
+/** Up to so many characters, what is to be written is put together into one write. */
+const MAX_TOGETHER = 16_384;
+/**
+ * For so many ms after the last answer, what the guest still sends is taken and dropped: closing at once could reset the connection before the
+ * answer has been read (RFC 9112 s. 9.6).
+ */
+const LINGER = 2000;
+
+/** A request that is being served. */
+interface Serving extends GuestHop {
+  head: RequestHead;
+  since: number;
+  exchange: Exchange | undefined;
+  body: "not yet" | "wanted" | "blocked" | "complete";
+  bodyBytes: number;
+  /** Of the answer, once it has begun. */
+  status: number | undefined;
+  chunked: boolean;
+}
+
+/** Serves the requests of one connection one after the other; those that wait do so in the socket. */
+export function serveGuest(socket: Socket, options: ConnectionOptions): { close(): void } {
+  const { deadlines, timeouts, maxBody, handle, answered, refused, closed } = options;
+  const parser = createMessageParser({ readHead: readRequestHead, maxHead: MAX_REQUEST_HEAD, tooLong });
+  const times = { ...timeouts, body: timeouts.stalled, nobody: Number.POSITIVE_INFINITY, linger: LINGER };
+  let waitingFor: keyof typeof times = "head";
+  let serving: Serving | undefined;
+  /** Text that is written with what follows it. */
+  let pending = "";
+  let open = true;
+  let proceeding = false;
+  let paused = false;
+  let guestEnded = false;
+
+  const timed: Timed = { deadline: inMs(times.head), expire };
+
+  /** Sets the deadline, unless the same thing has been waited for all the time. */
+  function waitFor(what: keyof typeof times): void {
+    if (what === waitingFor && what !== "body") return;
+    waitingFor = what;
+    timed.deadline = inMs(times[what]);
+  }
+
+  function expire(): void {
+    if (waitingFor === "body") giveUp(httpError("the body came too slowly", 408));
+    else if (waitingFor === "head" && parser.unread() > 0) refuse(httpError("the head came too slowly", 408));
+    else destroy();
+  }
+
+  /** Reads on as far as it may, and no further. */
+  function proceed(): void {
+    if (proceeding) return;
+    proceeding = true;
+    let starved = false;
+    while (open && !starved && !socket.writableNeedDrain && isReading()) {
+      const event = parser.next();
+      if (event === undefined) starved = true;
+      else if (event.kind === "head") begin(event.head);
+      else if (event.kind === "data") passBody(event.bytes);
+      else if (event.kind === "error") refuse(event.error);
+      else if (serving !== undefined) endBody(serving);
+    }
+    proceeding = false;
+    if (!open) return;
+    if (starved && guestEnded) {
+      if (serving === undefined) linger();
+      else destroy();
+      return;
+    }
+    if (socket.writableNeedDrain) waitFor("stalled");
+    else if (serving === undefined) waitFor(parser.unread() > 0 || waitingFor === "head" ? "head" : "idle");
+    else waitFor(serving.body === "wanted" ? "body" : "nobody");
+    const pause = parser.unread() > MAX_UNREAD;
+    if (pause === paused) return;
+    paused = pause;
+    if (pause) socket.pause();
+    else socket.resume();
+  }
+  function isReading(): boolean {
+    return serving === undefined || serving.body === "wanted";
+  }
+
+  function begin(head: RequestHead): void {
+    const { version, method, body } = head;
+    // The end of a body that is not there.
+    if (body === 0) parser.next();
+    serving = {
+      head,
+      version,
+      method,
+      keepAlive: head.keepAlive,
+      since: performance.now(),
+      exchange: undefined,
+      body: body === 0 ? "complete" : "not yet",
+      bodyBytes: 0,
+      status: undefined,
+      chunked: false,
+    };
+    waitingFor = "nobody";
+    timed.deadline = Number.POSITIVE_INFINITY;
+    if (typeof body === "number" && body > maxBody) side.fail(tooLarge(maxBody));
+    else serve(serving);
+  }
+
+  function serve(request: Serving): void {
+    const result = handle(request.head, side);
+    if ("status" in result) answer(result);
+    // An exchange may have failed at once.
+    if ("status" in result || serving !== request) return;
+    request.exchange = result;
+    if (request.body === "complete") result.bodyEnd();
+  }
+
+  function passBody(bytes: Buffer): void {
+    if (serving === undefined) return;
+    serving.bodyBytes += bytes.length;
+    waitFor("body");
+    if (serving.bodyBytes > maxBody) giveUp(tooLarge(maxBody));
+    else if (serving.exchange?.body(bytes) === false) serving.body = "blocked";
+  }
+
+  function endBody(now: Serving): void {
+    now.body = "complete";
+    now.exchange?.bodyEnd();
+  }
+
+  /** An answer of our own. */
+  function answer(response: MetadataResponse): void {
+    if (serving === undefined) return;
+    serving.keepAlive &&= serving.body === "complete";
+    serving.status = response.status;
+    const { head, body } = localAnswer(response, serving);
+    if (typeof body === "string") socket.write(head + body);
+    else writeBoth(head, body);
+    finish();
+  }
+
+  /** What cannot be read is answered, and the connection closed. */
+  function refuse(error: HttpError): void {
+    if (serving !== undefined) {
+      giveUp(error);
+      return;
+    }
+    refused(error);
+    const hop = { version: "1.1", method: "GET", keepAlive: false } as const;
+    const { head, body } = localAnswer(errorResponse(error), hop);
+    socket.write(`${head}${body}`);
+    linger();
+  }
+
+  /** Ends a request whose body does not come as it should. */
+  function giveUp(error: HttpError): void {
+    serving?.exchange?.abort();
+    side.fail(error);
+  }
+
+  function finish(): void {
+    if (serving === undefined) return;
+    const { keepAlive, status } = serving;
+    done(status!);
+    if (keepAlive) proceed();
+    else linger();
+  }
+  /** Accounts for the request that is being served. */
+  function done(status: number): void {
+    const { head, since } = serving!;
+    serving = undefined;
+    answered(head, status, performance.now() - since);
+  }
+
+  function linger(): void {
+    if (!open) return;
+    open = false;
+    if (guestEnded) socket.end(destroy);
+    else socket.end();
+    waitFor("linger");
+    socket.resume();
+  }
+  function destroy(): void {
+    socket.destroy();
+  }
+
+  function flush(): void {
+    if (pending === "") return;
+    socket.write(pending, "latin1");
+    pending = "";
+  }
+  function writeBoth(text: string, bytes: Uint8Array): void {
+    socket.cork();
+    socket.write(text, "latin1");
+    socket.write(bytes);
+    socket.uncork();
+  }
+
+  const side: GuestSide = {
+    takeBody() {
+      if (serving?.body !== "not yet") return;
+      serving.body = "wanted";
+      proceed();
+    },
+    takeMore() {
+      if (serving?.body !== "blocked") return;
+      serving.body = "wanted";
+      proceed();
+    },
+    interim(head) {
+      if (serving?.version === "1.1") socket.write(interimHead(head), "latin1");
+    },
+    respond(head) {
+      if (serving === undefined) return;
+      serving.keepAlive &&=
+        serving.body === "complete" && (head.body !== "until-close" || serving.version === "1.1");
+      const { text, chunked } = guestHead(head, serving);
+      serving.status = head.status;
+      serving.chunked = chunked;
+      pending = text;
+    },
+    data(bytes) {
+      const isChunked = serving?.chunked === true;
+      const before = isChunked ? pending + chunkLine(bytes.length) : pending;
+      const after = isChunked ? "\r\n" : "";
+      if (before.length + bytes.length <= MAX_TOGETHER) {
+        pending = before + bytes.toString("latin1") + after;
+      } else {
+        writeBoth(before, bytes);
+        pending = after;
+      }
+      if (!socket.writableNeedDrain) return true;
+      waitFor("stalled");
+      return false;
+    },
+    flush,
+    end() {
+      if (serving?.chunked === true) pending += LAST_CHUNK;
+      flush();
+      finish();
+    },
+    fail(error) {
+      if (serving?.status === undefined) answer(errorResponse(error));
+      else destroy();
+    },
+  };
+
+  socket.on("data", (bytes: Buffer) => {
+    if (!open) return;
+    parser.feed(bytes);
+    proceed();
+  });
+  socket.on("drain", () => {
+    serving?.exchange?.resume();
+    if (open) proceed();
+  });
+  socket.on("end", () => {
+    guestEnded = true;
+    if (open) proceed();
+    else destroy();
+  });
+  // What went wrong is of no interest: the close that follows ends everything.
+  socket.on("error", () => {});
+  socket.on("close", () => {
+    open = false;
+    deadlines.remove(timed);
+    serving?.exchange?.abort();
+    if (serving !== undefined) done(ABORTED);
+    closed();
+  });
+  deadlines.add(timed);
+  return { close: destroy };
+}
+
+function tooLarge(maxBody: number): HttpError {
+  return httpError(`a body of more than ${maxBody} bytes`, 413);
+}

@@ -1,0 +1,42 @@
+import type { MetadataConfig } from "../config/metadata-service.ts";
+
+/** What one guest has used and does now. */
+export interface GuestUse {
+  connections: number;
+  /** Requests that an upstream has not answered yet. */
+  inFlight: number;
+  /** Requests that it may make at once, as of `filled` (ms of `performance.now()`). */
+  allowance: number;
+  filled: number;
+  requests: number;
+  /** The last answer: its status, and when (ms since 1970). */
+  last: { status: number; at: number } | undefined;
+  /** When a refusal of this guest was last logged, in ms of `performance.now()`. */
+  logged: number;
+}
+
+/** A guest that has not asked for anything yet. */
+export function newGuestUse(requestsPerSecond: number): GuestUse {
+  return {
+    connections: 0,
+    inFlight: 0,
+    allowance: requestsPerSecond,
+    filled: 0,
+    requests: 0,
+    last: undefined,
+    logged: Number.NEGATIVE_INFINITY,
+  };
+}
+
+/**
+ * Whether the guest may make a request at `now`, in ms, and counts it if so. It may make as many at once as in a second, and after that as many as the
+ * time that has passed allows.
+ */
+export function admit(use: GuestUse, { requestsPerSecond }: MetadataConfig["limits"], now: number): boolean {
+  const earned = ((now - use.filled) * requestsPerSecond) / 1000;
+  use.allowance = Math.min(requestsPerSecond, use.allowance + earned);
+  use.filled = now;
+  if (use.allowance < 1) return false;
+  use.allowance -= 1;
+  return true;
+}

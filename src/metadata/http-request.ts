@@ -1,0 +1,116 @@
+import {
+  type BodyFraming,
+  type Field,
+  type HttpError,
+  httpError,
+  isToken,
+  listHas,
+  readFields,
+  readFraming,
+} from "./http-syntax.ts";
+
+/** The head of a request. */
+export interface RequestHead {
+  method: Method;
+  /** From its slash on, percent-encoded, without dot segments. */
+  path: string;
+  /** What follows the first question mark; undefined when there is none. */
+  query: string | undefined;
+  version: "1.0" | "1.1";
+  fields: Field[];
+  /** Never "until-close"; 0 for a request without a body. */
+  body: BodyFraming;
+  /** Whether the client waits for `100 Continue` before it sends the body. */
+  expectsContinue: boolean;
+  /** Whether the connection may stay open after the answer. HTTP/1.0 connections never do. */
+  keepAlive: boolean;
+}
+
+/** The methods of metadata services. */
+export type Method = (typeof METHODS)[number];
+const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"] as const;
+
+/** Most bytes in a request's target. */
+export const MAX_TARGET = 8192;
+
+const REQUEST_LINE = /^(\S+) (\S+) HTTP\/(\d)\.(\d)$/;
+/** What may stand in a path and query: printable ASCII without the fragment mark, and without the backslash that some take for a slash. */
+const TARGET = /^\/[!"$-[\]-~]*$/;
+/** `host` or `host:port`; empty where the URI has no authority (RFC 9112 s. 3.2). */
+const HOST = /^([\w.~%!$&'()*+,;=-]*|\[[\da-f:.]+\])(:\d{0,5})?$/i;
+
+/** Reads a request's head, all of it up to and with its empty line. Forbidden characters have been looked for. */
+export function readRequestHead(text: string): RequestHead | HttpError {
+  const lineEnd = text.indexOf("\r\n");
+  if (lineEnd > MAX_TARGET + 64) return httpError(`a target of more than ${MAX_TARGET} bytes`, 414);
+  const line = REQUEST_LINE.exec(text.slice(0, lineEnd));
+  if (line === null) return httpError("no HTTP/1 request line");
+  const [, method, target, major, minor] = line as unknown as [string, string, string, string, string];
+  if (!isToken(method)) return httpError("a method that is no token");
+  if (major !== "1" || minor > "1") return httpError("a version other than HTTP/1.0 and HTTP/1.1", 505);
+  if (!isMethod(method)) return httpError("a method other than GET, HEAD, POST, PUT and DELETE", 501);
+  if (target.length > MAX_TARGET) return httpError(`a target of more than ${MAX_TARGET} bytes`, 414);
+  const origin = originForm(target);
+  if (typeof origin !== "string") return origin;
+
+  const fields = readFields(text.slice(0, -2), lineEnd + 2);
+  if (!Array.isArray(fields)) return fields;
+  const version = minor === "0" ? "1.0" : "1.1";
+  const hosts = fields.filter(({ lower }) => lower === "host");
+  if (hosts.length > 1 || (hosts.length === 0 && version === "1.1")) {
+    return httpError(hosts.length === 0 ? "no Host" : "more than one Host");
+  }
+  if (hosts.some(({ value }) => !HOST.test(value))) return httpError("a Host that is none");
+  const body = readFraming(fields);
+  if (typeof body === "object") return body;
+  if (version === "1.0" && body === "chunked") return httpError("chunked in HTTP/1.0");
+  const expectations = fields.filter(({ lower }) => lower === "expect");
+  if (expectations.some(({ value }) => value.toLowerCase() !== "100-continue")) {
+    return httpError("an expectation other than 100-continue", 417);
+  }
+  const question = origin.indexOf("?");
+  return {
+    method,
+    path: question < 0 ? origin : origin.slice(0, question),
+    query: question < 0 ? undefined : origin.slice(question + 1),
+    version,
+    fields,
+    body: body ?? 0,
+    // RFC 9110 s. 10.1.1: not in HTTP/1.0, and not without a body.
+    expectsContinue: expectations.length > 0 && version === "1.1" && (body ?? 0) !== 0,
+    keepAlive: version === "1.1" && !listHas(fields, "connection", "close"),
+  };
+}
+
+/** The head of what an incomplete message has so far may be longer than allowed in two ways. */
+export function tooLong(text: string): HttpError {
+  return text.includes("\r\n")
+    ? httpError("a head of too many bytes", 431)
+    : httpError(`a target of more than ${MAX_TARGET} bytes`, 414);
+}
+
+/** Path and query of a target in origin or absolute form (RFC 9112 s. 3.2); the others go with methods that we do not have. */
+function originForm(target: string): string | HttpError {
+  let origin = target;
+  if (!target.startsWith("/")) {
+    const [, authority, rest] = /^http:\/\/([^/?]*)(.*)$/i.exec(target) ?? [];
+    if (authority === undefined || authority === "" || !HOST.test(authority)) {
+      return httpError("a target that is neither a path nor an http URL");
+    }
+    origin = rest!.startsWith("/") ? rest! : `/${rest}`;
+  }
+  if (!TARGET.test(origin)) return httpError("a target with characters that no URL has");
+  const query = origin.indexOf("?");
+  const path = query < 0 ? origin : origin.slice(0, query);
+  if (path.includes("%") && /%(?![\da-f]{2})|%00/i.test(path)) {
+    return httpError("a target with a wrong percent-encoding");
+  }
+  if (path.includes("/.") || path.includes("%")) {
+    if (/\/(\.|%2e){1,2}(\/|$)/i.test(path)) return httpError("a path with dot segments");
+  }
+  return origin;
+}
+
+function isMethod(method: string): method is Method {
+  return (METHODS as readonly string[]).includes(method);
+}

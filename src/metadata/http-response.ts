@@ -1,0 +1,53 @@
+import {
+  type BodyFraming,
+  type Field,
+  type HttpError,
+  httpError,
+  listHas,
+  readFields,
+  readFraming,
+} from "./http-syntax.ts";
+
+/** The head of a response. */
+export interface ResponseHead {
+  /** 100-599. 1xx: another head follows. */
+  status: number;
+  /** The reason phrase; may be empty. */
+  phrase: string;
+  fields: Field[];
+  body: BodyFraming;
+  /** Content-Length where it was sent, as to HEAD, whether a body follows or not. */
+  contentLength: number | undefined;
+  /** Whether the connection may be used again after the body. */
+  keepAlive: boolean;
+}
+
+const STATUS_LINE = /^HTTP\/1\.([01]) ([1-5]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?$/;
+
+/** Reads a response's head, all of it up to and with its empty line; `method` is that of the request that it answers. */
+export function readResponseHead(text: string, method: string): ResponseHead | HttpError {
+  const lineEnd = text.indexOf("\r\n");
+  const line = STATUS_LINE.exec(text.slice(0, lineEnd));
+  if (line === null) return httpError("no HTTP/1 status line");
+  const [, minor, digits, phrase = ""] = line;
+  const status = Number(digits);
+  const fields = readFields(text.slice(0, -2), lineEnd + 2);
+  if (!Array.isArray(fields)) return fields;
+  const framing = readFraming(fields);
+  if (typeof framing === "object") return framing;
+  if (minor === "0" && framing === "chunked") return httpError("chunked in HTTP/1.0");
+  const body = hasNoBody(status, method) ? 0 : (framing ?? "until-close");
+  return {
+    status,
+    phrase,
+    fields,
+    body,
+    contentLength: typeof framing === "number" ? framing : undefined,
+    keepAlive: minor === "1" && body !== "until-close" && !listHas(fields, "connection", "close"),
+  };
+}
+
+/** RFC 9112 s. 6.3, 1 and 2. */
+function hasNoBody(status: number, method: string): boolean {
+  return method === "HEAD" || status < 200 || status === 204 || status === 304;
+}

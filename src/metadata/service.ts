@@ -1,0 +1,275 @@
+import type { Socket } from "node:net";
+import type { Logger } from "pino";
+import { isAudited } from "./audit.ts";
+import { createDeadlines } from "./deadlines.ts";
+import { type GuestTimeouts, serveGuest } from "./guest-connection.ts";
+import { admit, type GuestUse, newGuestUse } from "./guest-use.ts";
+import type { RequestHead } from "./http-request.ts";
+import { httpError } from "./http-syntax.ts";
+import { identityLines } from "./identity.ts";
+import { createListener, type ListenAddress } from "./listener.ts";
+import { errorResponse } from "./local-response.ts";
+import { type ExchangeOptions, startExchange } from "./proxy.ts";
+import type { MetadataSettings, ProxySettings } from "./settings.ts";
+import { createCounters, type GuestStats, type MetadataStats, type Refusal } from "./stats.ts";
+import { passTokenGate } from "./tokens.ts";
+import type { GuestIdentity, MetadataRequest, MetadataResponse } from "./types.ts";
+import { createUpstream, type Upstream, type UpstreamStatus } from "./upstream.ts";
+import { inTurn } from "./upstreams.ts";
+
+/** The metadata service: listens for guests and answers them, by itself or through upstreams. */
+export interface MetadataService {
+  /** Listens there from now on, and nowhere else; undefined: nowhere. Where it cannot, it logs why and tries again. */
+  listen(at: ListenAddress | undefined): void;
+  /** Takes new settings. Requests that are being served end as they began. */
+  configure(settings: MetadataSettings): void;
+  stats(): MetadataStats;
+  /** Stops listening and cuts all connections. */
+  close(): void;
+}
+
+/** What `createMetadataService` needs. */
+export interface MetadataServiceOptions {
+  settings: MetadataSettings;
+  /** Who is behind a metadata address, and the same object until that changes; undefined when nobody is. */
+  guestOf(metadataAddress: string): GuestIdentity | undefined;
+  /** Answers in mode builtin. */
+  builtin(request: MetadataRequest, guest: GuestIdentity): MetadataResponse;
+  /** With which tokens are made, the same one in every run. */
+  tokenKey: Uint8Array;
+  log: Logger;
+  /** Other times than `GUEST_TIMEOUTS`, for tests. */
+  guestTimeouts?: GuestTimeouts;
+}
+
+/** How long a guest may take, in ms. */
+export const GUEST_TIMEOUTS: GuestTimeouts = { head: 10_000, idle: 60_000, stalled: 30_000 };
+
+/** A guest's refusals are logged once in so many ms. */
+const LOG_EVERY = 60_000;
+/** A path in the log is cut to so many characters. */
+const LOGGED_PATH = 200;
+
+/** What follows from the settings: made anew with them. */
+interface Way {
+  settings: MetadataSettings;
+  upstreams: Upstream[];
+  /** Lines that tell upstreams who a guest is. */
+  identities: WeakMap<GuestIdentity, { lines: string | undefined }>;
+}
+
+/** See `MetadataService`. It listens nowhere at first. */
+export function createMetadataService(options: MetadataServiceOptions): MetadataService {
+  const { guestOf, builtin, tokenKey, log, guestTimeouts = GUEST_TIMEOUTS } = options;
+  const deadlines = createDeadlines();
+  const counters = createCounters();
+  const uses = new Map<string, GuestUse>();
+  const connections = new Set<{ close(): void }>();
+  let way = makeWay(options.settings);
+  let turn = 0;
+
+  const listener = createListener(accept, log);
+
+  function makeWay(settings: MetadataSettings): Way {
+    const { proxy } = settings;
+    const upstreams =
+      proxy === undefined ? [] : proxy.upstreams.map((address) => makeUpstream(address, proxy));
+    return { settings, upstreams, identities: new WeakMap() };
+  }
+  function makeUpstream(address: ProxySettings["upstreams"][number], proxy: ProxySettings): Upstream {
+    const { timeouts, connections: maxConnections } = proxy;
+    return createUpstream({
+      address,
+      connectTimeout: timeouts.connect,
+      maxConnections,
+      deadlines,
+      onChange: logUpstream,
+    });
+  }
+  function logUpstream({ upstream, state, reason }: UpstreamStatus): void {
+    if (state === "up") log.info({ upstream }, "metadata upstream can be reached again");
+    else log.warn({ upstream, reason }, "metadata upstream cannot be reached");
+  }
+
+  function useOf(address: string): GuestUse {
+    let use = uses.get(address);
+    if (use === undefined) {
+      use = newGuestUse(way.settings.limits.requestsPerSecond);
+      uses.set(address, use);
+    }
+    return use;
+  }
+
+  function accept(socket: Socket): void {
+    const address = socket.remoteAddress;
+    const { limits } = way.settings;
+    // Undefined when the peer is gone already.
+    if (address === undefined || guestOf(address) === undefined) {
+      counters.refused("notAGuest");
+      socket.destroy();
+      return;
+    }
+    const use = useOf(address);
+    if (use.connections >= limits.connectionsPerGuest || connections.size >= limits.connections) {
+      logRefusal(use, guestOf(address), "tooManyConnections");
+      socket.destroy();
+      return;
+    }
+    use.connections += 1;
+    let isInFlight = false;
+    const connection = serveGuest(socket, {
+      deadlines,
+      timeouts: guestTimeouts,
+      maxBody: limits.bodyBytes,
+      handle(head, side) {
+        const next = decide(head, address, use);
+        if ("status" in next) return next;
+        isInFlight = true;
+        use.inFlight += 1;
+        return startExchange(head, side, next);
+      },
+      answered(head, status, ms) {
+        if (isInFlight) use.inFlight -= 1;
+        isInFlight = false;
+        counters.answered(status, ms);
+        note(use, status);
+        if (isAudited(head.path)) audit(guestOf(address), head, status);
+      },
+      refused({ status }) {
+        counters.refused("malformed");
+        counters.answered(status, 0);
+        note(use, status);
+      },
+      closed() {
+        use.connections -= 1;
+        connections.delete(connection);
+      },
+    });
+    connections.add(connection);
+  }
+
+  function note(use: GuestUse, status: number): void {
+    use.requests += 1;
+    use.last = { status, at: Date.now() };
+  }
+
+  /** The answer to a request, or how it is to be sent on. */
+  function decide(head: RequestHead, address: string, use: GuestUse): MetadataResponse | ExchangeOptions {
+    const { settings, upstreams, identities } = way;
+    const { limits, proxy, requireToken } = settings;
+    const guest = guestOf(address);
+    if (guest === undefined) {
+      counters.refused("notAGuest");
+      return errorResponse(httpError("nobody is known at this address any more", 404));
+    }
+    const now = performance.now();
+    if (!admit(use, limits, now)) {
+      logRefusal(use, guest, "tooManyRequests");
+      return errorResponse(httpError(`more than ${limits.requestsPerSecond} requests a second`, 429));
+    }
+    const request = requestOf(head);
+    const refusal = passTokenGate({ key: tokenKey, requireToken }, request, guest, Date.now());
+    if (refusal !== undefined) return refusal;
+    if (proxy === undefined) return builtin(request, guest);
+
+    let identity = identities.get(guest);
+    if (identity === undefined) {
+      identity = { lines: identityLines(guest, proxy.secret) };
+      identities.set(guest, identity);
+    }
+    if (identity.lines === undefined) {
+      logRefusal(use, guest, "noInstance");
+      return errorResponse(httpError("no instance is known for this interface", 404));
+    }
+    if (use.inFlight >= limits.requestsInFlight) {
+      logRefusal(use, guest, "tooManyInFlight");
+      return errorResponse(httpError(`more than ${limits.requestsInFlight} requests at once`, 429));
+    }
+    turn = (turn + 1) % 0x10000;
+    return { upstreams: inTurn(upstreams, turn, now), identity: identity.lines, timeouts: proxy.timeouts };
+  }
+
+  function logRefusal(use: GuestUse, guest: GuestIdentity | undefined, reason: Refusal): void {
+    counters.refused(reason);
+    const now = performance.now();
+    if (now - use.logged < LOG_EVERY) return;
+    use.logged = now;
+    log.warn(
+      { interface: guest?.interface, instanceId: guest?.instanceId, reason },
+      "metadata request refused",
+    );
+  }
+
+  function audit(guest: GuestIdentity | undefined, { method, path }: RequestHead, status: number): void {
+    log.info(
+      {
+        interface: guest?.interface,
+        instanceId: guest?.instanceId,
+        method,
+        path: path.slice(0, LOGGED_PATH),
+        status,
+      },
+      "metadata audit",
+    );
+  }
+
+  function guestStats(): GuestStats[] {
+    const guests: GuestStats[] = [];
+    for (const [metadataAddress, use] of uses) {
+      const guest = guestOf(metadataAddress);
+      // The next guest at this address begins anew.
+      if (guest === undefined) {
+        if (use.connections === 0) uses.delete(metadataAddress);
+        continue;
+      }
+      const { connections, inFlight, requests, last } = use;
+      guests.push({
+        interface: guest.interface,
+        metadataAddress,
+        ...(guest.instanceId !== undefined && { instanceId: guest.instanceId }),
+        connections,
+        inFlight,
+        requests,
+        ...(last !== undefined && { last: { status: last.status, at: new Date(last.at).toISOString() } }),
+      });
+    }
+    return guests;
+  }
+
+  return {
+    listen: listener.listen,
+    configure(settings) {
+      const former = way.upstreams;
+      way = makeWay(settings);
+      for (const upstream of former) upstream.close();
+    },
+    stats() {
+      const listening = listener.state();
+      return {
+        mode: way.settings.mode,
+        ...(listening && { listening }),
+        connections: connections.size,
+        ...counters.read(),
+        guests: guestStats(),
+        upstreams: way.upstreams.map((upstream) => upstream.status()),
+      };
+    },
+    close() {
+      listener.listen(undefined);
+      for (const connection of connections) connection.close();
+      for (const upstream of way.upstreams) upstream.close();
+      deadlines.close();
+    },
+  };
+}
+
+function requestOf({ method, path, query, fields }: RequestHead): MetadataRequest {
+  const headers = new Map<string, string>();
+  for (const { lower, value } of fields) {
+    const before = headers.get(lower);
+    headers.set(lower, before === undefined ? value : `${before}, ${value}`);
+  }
+  return { method, path, query: query ?? "", headers, body: EMPTY };
+}
+
+const EMPTY = new Uint8Array(0);

@@ -1,0 +1,136 @@
+import { connect as connectTcp, isIP, type Socket } from "node:net";
+import { connect as connectTls, type SecureContext } from "node:tls";
+import { type Deadlines, inMs, type Timed } from "./deadlines.ts";
+
+/** Where an upstream listens. */
+export interface UpstreamAddress {
+  /** A name or an address, without brackets. */
+  host: string;
+  port: number;
+  /** Whom to trust and what certificate to show; undefined for HTTP without TLS. */
+  tls: SecureContext | undefined;
+}
+
+/** What hears of a connection while an exchange has it. */
+export interface ConnectionUser {
+  /** Bytes that nobody else will change. */
+  data(bytes: Buffer): void;
+  /** More may be written. */
+  drained(): void;
+  /** The upstream sends nothing more; the connection is gone. */
+  ended(): void;
+  /** The time that `setTimeout` gave has passed. */
+  expired(): void;
+}
+
+/** A connection to an upstream. */
+export interface UpstreamConnection {
+  /** Undefined while no exchange has it. */
+  user: ConnectionUser | undefined;
+  /** Exchanges that it was used for: the upstream may be closing one that was used just now. */
+  uses: number;
+  /** False: wait for `drained` before writing more. Text is latin1. */
+  write(data: string | Uint8Array): boolean;
+  pause(): void;
+  resume(): void;
+  /** Milliseconds from now until the user, or without one the owner, hears that time is up. */
+  setTimeout(ms: number): void;
+  /** Closes it; nobody hears of it. */
+  destroy(): void;
+}
+
+/** Why there is no connection. */
+export type ConnectFailure = "unreachable" | "timeout";
+
+/** Who opens a connection. Of `ready` and `failed` one is called, once, unless it is destroyed before. */
+export interface ConnectionOwner {
+  ready(connection: UpstreamConnection): void;
+  /** `reason` is for the log. */
+  failed(failure: ConnectFailure, reason: string): void;
+  /** It was there and is closed, by the upstream or because it was idle for too long. */
+  closed(connection: UpstreamConnection): void;
+}
+
+const READ_SIZE = 65_536;
+/** Connections take turns with it: what is read is copied before the next one reads. It spares a large allocation for each small answer. */
+const READ_BUFFER = Buffer.allocUnsafeSlow(READ_SIZE);
+
+/** Opens a connection; what is `connectTimeout` ms late is given up, TLS included. */
+export function openConnection(
+  address: UpstreamAddress,
+  connectTimeout: number,
+  deadlines: Deadlines,
+  owner: ConnectionOwner,
+): UpstreamConnection {
+  let phase: "connecting" | "open" | "gone" = "connecting";
+  let reason = "connection closed";
+  const socket = connectSocket(address, (bytes) => {
+    if (connection.user !== undefined) connection.user.data(bytes);
+    // An answer that nobody asked for.
+    else end();
+  });
+
+  function end(failure: ConnectFailure = "unreachable"): void {
+    const [before, { user }] = [phase, connection];
+    leave();
+    if (before === "connecting") owner.failed(failure, reason);
+    if (before !== "open") return;
+    owner.closed(connection);
+    user?.ended();
+  }
+  function leave(): void {
+    phase = "gone";
+    connection.user = undefined;
+    deadlines.remove(timed);
+    socket.destroy();
+  }
+  const timed: Timed = {
+    deadline: inMs(connectTimeout),
+    expire() {
+      timed.deadline = Number.POSITIVE_INFINITY;
+      reason = `no connection within ${connectTimeout} ms`;
+      if (connection.user === undefined) end("timeout");
+      else connection.user.expired();
+    },
+  };
+  const connection: UpstreamConnection = {
+    user: undefined,
+    uses: 0,
+    write: (data) => (typeof data === "string" ? socket.write(data, "latin1") : socket.write(data)),
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+    setTimeout(ms) {
+      timed.deadline = inMs(ms);
+    },
+    destroy: leave,
+  };
+  socket.on(address.tls === undefined ? "connect" : "secureConnect", () => {
+    if (phase !== "connecting") return;
+    phase = "open";
+    timed.deadline = Number.POSITIVE_INFINITY;
+    owner.ready(connection);
+  });
+  socket.on("drain", () => connection.user?.drained());
+  socket.on("error", (error) => {
+    reason = error.message;
+  });
+  socket.on("end", () => end());
+  socket.on("close", () => end());
+  deadlines.add(timed);
+  return connection;
+}
+
+/** A socket that gives what it reads to `read`, each time in a buffer of its own. */
+function connectSocket({ host, port, tls }: UpstreamAddress, read: (bytes: Buffer) => void): Socket {
+  const onread = {
+    buffer: READ_BUFFER,
+    callback(count: number, buffer: Uint8Array): boolean {
+      read(Buffer.from(buffer.subarray(0, count)));
+      return true;
+    },
+  };
+  const where = { host, port, noDelay: true, onread };
+  if (tls === undefined) return connectTcp(where);
+  // An address is no server name (RFC 6066 s. 3), but the certificate must be for it all the same.
+  return connectTls({ ...where, secureContext: tls, ...(isIP(host) === 0 && { servername: host }) });
+}
