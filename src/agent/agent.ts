@@ -2,16 +2,18 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { type ConfigResult, formatConfigError } from "../config/load.ts";
-import type { Config } from "../config/schema.ts";
+import type { Config, Service } from "../config/schema.ts";
 import { openDatapath } from "../datapath/datapath.ts";
 import type { Datapath } from "../datapath/types.ts";
 import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "../linux/rtnetlink.ts";
 import type { MetadataStats } from "../metadata/stats.ts";
 import { type AgentInterfaces, createAgentInterfaces } from "./agent-interfaces.ts";
 import { changesBetween, needsRestart } from "./changes.ts";
+import { checkBackend } from "./checks.ts";
 import { AgentError, messageOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { readFileIfThere, writeFileAtomically } from "./files.ts";
+import { createHealth } from "./health.ts";
 import { ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
 import { createInterfaces } from "./interfaces.ts";
 import { createAgentMetadata, withMetadataBackends } from "./metadata.ts";
@@ -22,11 +24,14 @@ import {
   type MetadataAddresses,
   parseSaved,
 } from "./metadata-addresses.ts";
+import { createNames } from "./names.ts";
 import { attachHost, flowCapacity, keepSettings, prepareHost } from "./prepare.ts";
 import { healthProblems, readinessProblems } from "./problems.ts";
 import { openRegisteredInterfaces } from "./registered-interfaces.ts";
+import { createLookup } from "./resolver.ts";
 import { lockRuntimeDir, makePrivateDir, runtimePaths } from "./runtime-dir.ts";
-import { createServices } from "./services.ts";
+import { loadNames, saveNames } from "./saved-names.ts";
+import { createServices, namesOf } from "./services.ts";
 import {
   type AgentStatus,
   type ConfigurationStatus,
@@ -71,8 +76,11 @@ export interface AgentOptions {
   onReconcile?: (trigger: ReconcileTrigger, seconds: number, failures: number) => void;
 }
 
-/** Why the datapath is brought in step: the agent starts, a configuration is taken over, or something on the host has changed or may have. */
-export type ReconcileTrigger = "start" | "reload" | "host";
+/**
+ * Why the datapath is brought in step: the agent starts, a configuration is taken over, something on the host has changed or may have, or a
+ * backend has other addresses or another health.
+ */
+export type ReconcileTrigger = "start" | "reload" | "host" | "backend";
 
 /** Where the metadata addresses of interface names are kept. */
 export function metadataAddressFile(stateDir: string): string {
@@ -149,10 +157,20 @@ function follow(
     log,
   });
   let drainTimer: NodeJS.Timeout | undefined;
+  const names = createNames({
+    lookup: createLookup(config.agent.metadataAddresses),
+    saved: loadNames(config.agent.stateDir, log),
+    save: (saved) => saveNames(config.agent.stateDir, saved),
+    onChange: (name) => update((service) => namesOf(service).includes(name)),
+    log,
+  });
+  const health = createHealth(checkBackend, (name) => update((service) => service.name === name));
   const services = createServices({
     config: withMetadataBackends(config),
     network,
     datapath,
+    names,
+    health,
     own,
     onFabric: interfaces.setFabric,
     reconcileIn(ms) {
@@ -187,6 +205,10 @@ function follow(
         interfaces.retry,
       );
     }, RECONCILE_DELAY);
+  }
+  function update(which: (service: Service) => boolean): void {
+    bringInStep("backend", () => services.update(which));
+    if (failures.length > 0) reconcileSoon();
   }
   /** What went wrong when the datapath was last brought in step. */
   let failures: string[] = [];
@@ -241,6 +263,8 @@ function follow(
   } catch (error) {
     clearTimeout(drainTimer);
     metadata.close();
+    names.close();
+    health.close();
     watcher.close().catch((late: unknown) => log.error({ reason: messageOf(late) }, "cannot stop watching"));
     throw error;
   }
@@ -320,6 +344,8 @@ function follow(
       clearTimeout(timer);
       clearTimeout(drainTimer);
       clearInterval(look);
+      names.close();
+      health.close();
       events.close();
       metadata.close();
       await watcher.close();

@@ -12,6 +12,7 @@ import { RESERVED_PORTS } from "./prepare.ts";
 import { registrationsDir } from "./registered-interfaces.ts";
 import { formatPortRanges, type PortRange, parsePortRanges, subtractPorts } from "./reserved-ports.ts";
 import { type AgentRecord, lockRuntimeDir, readRecord, runtimePaths } from "./runtime-dir.ts";
+import { namesFile } from "./saved-names.ts";
 
 /** What tells what an agent made when its record is lost. */
 export type Fallback = Pick<Config["agent"], "device" | "stateDir"> & {
@@ -71,6 +72,11 @@ function takeOutside(
     }
     const registrations = registrationsDir(stateDir);
     if (removeJsonFolder(registrations)) removed.push(`registered interfaces in ${registrations}`);
+    const names = namesFile(stateDir);
+    if (existsSync(names)) {
+      rmSync(names);
+      removed.push(`addresses of names in ${names}`);
+    }
     if (removeFolderIfEmpty(stateDir)) removed.push(`directory ${stateDir}`);
   }
   return removed;

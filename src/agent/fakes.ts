@@ -42,8 +42,10 @@ export function fakeDatapath(): FakeDatapath {
         vifs.delete(ifindex);
       },
       hasFlows: ({ ifindex }) => ifindex !== undefined && fake.flowsThrough.includes(ifindex),
-      endFlows({ service }) {
-        writes.push(`end flows of service ${service}`);
+      endFlows({ service, backend }) {
+        writes.push(
+          `end flows of service ${service}${backend ? ` to ${backend.address}:${backend.port}` : ""}`,
+        );
         return 0;
       },
       attach(program: ProgramName, ifindex: number) {

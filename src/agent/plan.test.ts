@@ -1,7 +1,16 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { BackendEntry, BackendKey, ServiceEntry, ServiceKey, WhenNoBackend } from "../datapath/types.ts";
-import { type DesiredService, type Operation, plan, type ServiceMaps } from "./plan.ts";
+import { fakeDatapath } from "./fakes.ts";
+import {
+  apply,
+  type DesiredService,
+  type Operation,
+  plan,
+  planChange,
+  readServiceMaps,
+  type ServiceMaps,
+} from "./plan.ts";
 
 // Few addresses, ports and ids, so that the generated states meet often.
 const address = fc.constantFrom("169.254.169.254", "169.254.169.253", "169.254.169.123");
@@ -216,6 +225,33 @@ describe("plan", () => {
       { kind: "set-backend", key: { service: 1, slot: 0 }, entry: local(2) },
       { kind: "delete-backend", key: { service: 1, slot: 1 } },
     ]);
+  });
+
+  it("changes one service like all of them", () => {
+    fc.assert(
+      fc.property(
+        desiredServices,
+        fc.array(backend, { maxLength: 4 }),
+        fc.nat(),
+        (before, backends, which) => {
+          fc.pre(before.length > 0);
+          const { datapath } = fakeDatapath();
+          for (const operation of plan(before, empty, NOW)) apply(datapath, operation);
+          const changed = { ...before[which % before.length]!, backends };
+          const after = before.map((service) => (service.key === changed.key ? changed : service));
+          expect(planChange(changed, datapath)).toEqual(plan(after, readServiceMaps(datapath), NOW));
+        },
+      ),
+    );
+  });
+
+  it("changes no service alone that the maps do not have, or have as removed", () => {
+    const { datapath } = fakeDatapath();
+    const key: ServiceKey = { address: "169.254.169.254", port: 80, protocol: "tcp" };
+    const rest = { responseHopLimit: 64, whenNoBackend: "drop" as const, drain: 30_000 };
+    expect(planChange({ key, ...rest, backends: [] }, datapath)).toBeUndefined();
+    datapath.services.set(key, { id: 1, backends: 0, ...rest, drainEnds: 1n });
+    expect(planChange({ key, ...rest, backends: [] }, datapath)).toBeUndefined();
   });
 
   describe("a service that is removed", () => {

@@ -66,30 +66,16 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
 
   for (const [index, service] of desired.entries()) {
     const text = serviceKeyText(service.key);
-    const entry: ServiceEntry = {
-      id: ids[index]!,
-      backends: service.backends.length,
-      responseHopLimit: service.responseHopLimit,
-      whenNoBackend: service.whenNoBackend,
-      drain: service.drain,
-      drainEnds: 0n,
-    };
+    const id = ids[index]!;
     wantedServices.add(text);
     keepAddress(service.key);
-
-    const before = found.get(text);
-    if (before === undefined || !sameService(before, entry)) {
-      const shrinks = before !== undefined && before.id === entry.id && before.backends > entry.backends;
-      (shrinks ? shrink : setServices).push({ kind: "set-service", key: service.key, entry });
-    }
-    for (const [slot, backend] of service.backends.entries()) {
-      const key = { service: entry.id, slot };
-      wantedSlots.add(backendKeyText(key));
-      const there = foundBackends.get(backendKeyText(key));
-      if (there === undefined || !sameBackend(there, backend)) {
-        fillSlots.push({ kind: "set-backend", key, entry: backend });
-      }
-    }
+    for (const slot of service.backends.keys()) wantedSlots.add(backendKeyText({ service: id, slot }));
+    const change = changeService(service, id, found.get(text), (key) =>
+      foundBackends.get(backendKeyText(key)),
+    );
+    shrink.push(...change.shrink);
+    fillSlots.push(...change.fillSlots);
+    setServices.push(...change.setServices);
   }
 
   const drainServices: Operation[] = [];
@@ -128,6 +114,44 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
     ...deleteServices,
     ...deleteSlots,
   ];
+}
+
+/**
+ * The writes for one service that the maps have already, in the order of `plan`. What there is beside it costs nothing. Undefined where the maps do
+ * not have it, or have it as removed.
+ */
+export function planChange(desired: DesiredService, tables: ServiceTables): Operation[] | undefined {
+  const before = tables.services.get(desired.key);
+  if (before === undefined || before.drainEnds !== 0n) return undefined;
+  const change = changeService(desired, before.id, before, tables.backends.get);
+  const free: Operation[] = [];
+  for (let slot = desired.backends.length; slot < before.backends; slot++) {
+    free.push({ kind: "delete-backend", key: { service: before.id, slot } });
+  }
+  return [...change.shrink, ...change.fillSlots, ...change.setServices, ...free];
+}
+
+/** The writes for one service under an id: those lists in their order, then what goes may go. */
+function changeService(
+  desired: DesiredService,
+  id: number,
+  before: ServiceEntry | undefined,
+  backendAt: (key: BackendKey) => BackendEntry | undefined,
+): Record<"shrink" | "fillSlots" | "setServices", Operation[]> {
+  const { key, backends, ...rest } = desired;
+  const entry: ServiceEntry = { id, backends: backends.length, ...rest, drainEnds: 0n };
+  const isSame = before !== undefined && sameService(before, entry);
+  const change: Operation[] = isSame ? [] : [{ kind: "set-service", key, entry }];
+  const shrinks = before !== undefined && before.id === id && before.backends > backends.length;
+  return {
+    shrink: shrinks ? change : [],
+    fillSlots: backends.flatMap((backend, slot): Operation[] => {
+      const there = backendAt({ service: id, slot });
+      if (there !== undefined && sameBackend(there, backend)) return [];
+      return [{ kind: "set-backend", key: { service: id, slot }, entry: backend }];
+    }),
+    setServices: shrinks ? [] : change,
+  };
 }
 
 /** The entry of a service that is removed, now or earlier. */

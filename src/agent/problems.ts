@@ -1,9 +1,9 @@
 import type { Datapath } from "../datapath/types.ts";
 import type { Rtnetlink } from "../linux/rtnetlink.ts";
 import { messageOf } from "./errors.ts";
+import type { FabricState } from "./fabric.ts";
 import { findHostDevice } from "./host-device.ts";
 import type { InterfaceState } from "./interfaces.ts";
-import type { FabricState } from "./services.ts";
 import type { ConfigurationStatus, ServiceStatus } from "./status.ts";
 
 /** What `healthProblems` looks at. */

@@ -89,6 +89,8 @@ function setUp(routes: Record<string, Partial<Route>>, fabric = "") {
     config: configOf(fabric),
     network: fakeNetwork(links, routes),
     datapath: fake.datapath,
+    names: { follow: () => {}, stateOf: () => ({ addresses: [] }) },
+    health: { follow: () => {}, keepOnly: () => {}, stateOf: () => undefined },
     own,
     onFabric: (ifindexes) => fake.writes.push(`fabric is ${[...ifindexes]}`),
     reconcileIn: (ms) => waits.push(ms),
@@ -266,6 +268,8 @@ describe("services", () => {
       `set service {"address":"169.254.169.253","port":53,"protocol":"tcp"} ${entry.replace("2", "3")}`,
       'delete backend {"service":2,"slot":0}',
       'delete backend {"service":3,"slot":0}',
+      "end flows of service 2 to 192.0.2.1:53",
+      "end flows of service 3 to 192.0.2.1:53",
       "detach fabric 2",
       "fabric is ",
     ]);

@@ -4,23 +4,33 @@ import { formatDuration } from "../config/duration.ts";
 import type { Config, Service } from "../config/schema.ts";
 import type { Datapath, ServiceKey } from "../datapath/types.ts";
 import type { Rtnetlink } from "../linux/rtnetlink.ts";
-import { ARPHRD_ETHER, type ResolvedBackend, type ResolveOptions, resolveBackend } from "./backends.ts";
+import { type ResolvedBackend, resolveBackend } from "./backends.ts";
 import { NS_PER_MS } from "./clock.ts";
-import { messageOf } from "./errors.ts";
+import { createFabric, type FabricState } from "./fabric.ts";
+import type { Health, HealthState } from "./health.ts";
 import { mirror } from "./mirror.ts";
-import { apply, backendKeyText, type DesiredService, plan, readServiceMaps, serviceKeyText } from "./plan.ts";
+import type { Names } from "./names.ts";
+import {
+  apply,
+  backendKeyText,
+  type DesiredService,
+  type Operation,
+  plan,
+  planChange,
+  readServiceMaps,
+  type ServiceTables,
+  serviceKeyText,
+} from "./plan.ts";
+import { refusalOf, type Target, targetsOf } from "./targets.ts";
 
-/** A service of the configuration with the way to each of its backends. */
+/** A service of the configuration with its backends as they are now. */
 export interface ResolvedService {
   service: Service;
-  backends: Array<{ address: string; port: number; resolved: ResolvedBackend }>;
+  backends: ServiceBackend[];
 }
 
-/** How a fabric interface stands. `waiting`: named in the configuration and not there. */
-export type FabricState =
-  | { name: string; state: "attached"; ifindex: number }
-  | { name: string; state: "failed"; ifindex: number; reason: string }
-  | { name: string; state: "waiting" };
+/** Where a backend is, the way to it, and, where it is checked, its health. */
+export type ServiceBackend = Target & { resolved: ResolvedBackend; health?: HealthState };
 
 /** A service that is removed; the flows that it has left end at `ends` (CLOCK_MONOTONIC, ns). */
 export interface DrainingService {
@@ -28,16 +38,14 @@ export interface DrainingService {
   ends: bigint;
 }
 
-/** Keeps the datapath's services, backends and fabric attachments in step with the configuration and the host's routes. */
+/** Keeps the datapath's services, backends and fabric attachments in step with the configuration, names, health and the host's routes. */
 export interface Services {
   /** Takes a new configuration, and reconciles. */
   configure(config: ServicesConfig): void;
-  /**
-   * Finds the way to every backend anew and writes what differs. An interface to which no backend leads any more keeps its program as
-   * long as flows go through it: a flow stays with its backend, and its answers still come in there. Throws when netlink or the
-   * datapath fails.
-   */
+  /** Finds the way to every backend anew and writes what differs. Throws when netlink or the datapath fails. */
   reconcile(): void;
+  /** Does the same for some services, of which a backend's addresses or health have changed. The others cost nothing. */
+  update(which: (service: Service) => boolean): void;
   /** Forgets that an interface, or any, was attached, so that the next `reconcile` makes sure of it. */
   forgetAttachments(ifindex?: number): void;
   /** The services that are removed and whose flows have not ended yet. */
@@ -47,13 +55,15 @@ export interface Services {
 }
 
 /** The sections of the configuration that say what the services are and how their backends are reached. */
-export type ServicesConfig = Pick<Config, "services" | "fabric">;
+export type ServicesConfig = Pick<Config, "services" | "fabric" | "agent">;
 
 /** What `createServices` works on. */
 export interface ServicesOptions {
   config: ServicesConfig;
   network: Pick<Rtnetlink, "routeTo" | "link">;
   datapath: Datapath;
+  names: Pick<Names, "follow" | "stateOf">;
+  health: Pick<Health, "follow" | "keepOnly" | "stateOf">;
   /** ifindexes of onlink's own device and its peer. */
   own: ReadonlySet<number>;
   /** Told before an interface gets the fabric program and after it lost it: no interface is both vif and fabric. */
@@ -63,102 +73,81 @@ export interface ServicesOptions {
   log: Logger;
 }
 
-/** Finds the way to the backends of all services; each address is looked up once. */
-export function resolveServices(
-  services: readonly Service[],
-  network: Pick<Rtnetlink, "routeTo" | "link">,
-  options: ResolveOptions,
-): ResolvedService[] {
-  const known = new Map<string, ResolvedBackend>();
-  return services.map((service) => ({
-    service,
-    backends: service.backends.map(({ address, port }) => {
-      const text = `${address}:${port}`;
-      const resolved = known.get(text) ?? resolveBackend({ address, port }, network, options);
-      known.set(text, resolved);
-      return { address, port, resolved };
-    }),
-  }));
+/** Whether guests are sent to a backend, and which way; or why not, its health counted. */
+export function useOf({ resolved, health }: Pick<ServiceBackend, "resolved" | "health">): ResolvedBackend {
+  if (!resolved.inUse || health?.state !== "unhealthy") return resolved;
+  return { inUse: false, reason: `unhealthy: ${health.error ?? "not yet healthy again"}` };
 }
 
-/** What the datapath should hold: a service for each protocol, with the backends that are in use. */
-export function desiredServices(services: readonly ResolvedService[]): DesiredService[] {
-  return services.flatMap(({ service, backends }) =>
-    service.protocol.map((protocol) => ({
-      key: { address: service.address, port: service.port, protocol },
-      responseHopLimit: service.responseHopLimit,
-      whenNoBackend: service.whenNoBackend,
-      drain: service.drain,
-      backends: backends.flatMap(({ resolved }) => (resolved.inUse ? [resolved.entry] : [])),
-    })),
-  );
+/** What the datapath should hold of a service: one for each protocol, with the backends that are in use. */
+export function desiredServices({ service, backends }: ResolvedService): DesiredService[] {
+  return service.protocol.map((protocol) => ({
+    key: { address: service.address, port: service.port, protocol },
+    responseHopLimit: service.responseHopLimit,
+    whenNoBackend: service.whenNoBackend,
+    drain: service.drain,
+    backends: backends.map(useOf).flatMap((use) => (use.inUse ? [use.entry] : [])),
+  }));
 }
 
 /** See `Services`. */
 export function createServices(options: ServicesOptions): Services {
-  const { network, datapath, own, onFabric, reconcileIn, log } = options;
+  const { network, datapath, names, health, own, reconcileIn, log } = options;
   let { config } = options;
+  let serviceAddresses = addressesOf(config);
   const tables = {
     serviceAddresses: mirror(datapath.serviceAddresses, (address) => address),
     services: mirror(datapath.services, serviceKeyText),
     backends: mirror(datapath.backends, backendKeyText),
     endFlows: datapath.endFlows,
   };
-  let services: ResolvedService[] = [];
-  let fabric: FabricState[] = [];
-  const attached = new Set<number>();
-  /** Attached for their flows alone. */
-  let kept: ReadonlySet<number> = new Set();
+  const fabric = createFabric(options);
+  /** By name, in the order of the configuration. */
+  let services = new Map<string, ResolvedService>();
 
-  /** The interfaces that lead to backends, and those that the configuration names. */
-  function wantedFabric(): FabricState[] {
-    const wanted = new Map<string, FabricState>();
-    for (const name of config.fabric.interfaces === "auto" ? [] : config.fabric.interfaces) {
-      const link = network.link(name);
-      if (link === undefined) wanted.set(name, { name, state: "waiting" });
-      else if (link.hardware !== ARPHRD_ETHER) {
-        wanted.set(name, { name, state: "failed", ifindex: link.ifindex, reason: "it is not Ethernet" });
-      } else wanted.set(name, { name, state: "attached", ifindex: link.ifindex });
-    }
-    for (const { resolved } of services.flatMap(({ backends }) => backends)) {
-      if (!resolved.inUse || resolved.entry.kind !== "fabric") continue;
-      const name = resolved.interface ?? "";
-      wanted.set(name, { name, state: "attached", ifindex: resolved.entry.ifindex });
-    }
-    return [...wanted.values()];
+  /** The way to a place; each address is looked up once. */
+  function wayFinder(): (address: string, port: number) => ResolvedBackend {
+    const sourceAddress = config.fabric.sourceAddress === "auto" ? undefined : config.fabric.sourceAddress;
+    const known = new Map<string, ResolvedBackend>();
+    return (address, port) => {
+      const place = `${address}:${port}`;
+      const resolved = known.get(place) ?? resolveBackend({ address, port }, network, { own, sourceAddress });
+      known.set(place, resolved);
+      return resolved;
+    };
   }
 
-  function attach(state: FabricState): FabricState {
-    if (state.state !== "attached" || attached.has(state.ifindex)) return state;
-    try {
-      datapath.attach("fabric", state.ifindex);
-      log.info({ interface: state.name, ifindex: state.ifindex }, "fabric interface attached");
-      return state;
-    } catch (error) {
-      const reason = messageOf(error);
-      log.error({ interface: state.name, ifindex: state.ifindex, reason }, "fabric interface failed");
-      return { ...state, state: "failed", reason };
-    }
-  }
-
-  /** Those of some interfaces that are there and have flows. */
-  function withFlows(ifindexes: readonly number[]): Set<number> {
-    return new Set(
-      ifindexes.filter((ifindex) => network.link(ifindex) !== undefined && datapath.hasFlows({ ifindex })),
+  function resolveService(service: Service, findWay: ReturnType<typeof wayFinder>): ResolvedService {
+    const { metadataAddresses } = config.agent;
+    const targets = targetsOf(service, names.stateOf, (address) =>
+      refusalOf(address, { serviceAddresses, metadataAddresses }),
     );
+    health.follow(
+      service,
+      targets.flatMap((target) => (target.refused === undefined ? [target] : [])),
+    );
+    const backends = targets.map((target): ServiceBackend => {
+      if (target.refused !== undefined)
+        return { ...target, resolved: { inUse: false, reason: target.refused } };
+      const state = health.stateOf(service.name, target);
+      return { ...target, resolved: findWay(target.address, target.port), ...(state && { health: state }) };
+    });
+    return { service, backends };
   }
 
-  function keep(ifindex: number): void {
-    if (attached.has(ifindex)) return;
-    datapath.attach("fabric", ifindex);
-    attached.add(ifindex);
-  }
-
-  /** A backend behind an interface without our program would answer into nowhere. */
-  function withoutFailed(resolved: ResolvedBackend, failed: ReadonlyMap<number, string>): ResolvedBackend {
-    if (!resolved.inUse || resolved.entry.kind !== "fabric") return resolved;
-    const reason = failed.get(resolved.entry.ifindex);
-    return reason === undefined ? resolved : { inUse: false, reason: `${resolved.interface}: ${reason}` };
+  /** Does the writes that bring some services in step, and ends the flows to backends that they have no longer. */
+  function write(changed: readonly ResolvedService[], operations: readonly Operation[]): void {
+    const gone = changed.flatMap((now) => goneBackends(now, services.get(now.service.name), tables));
+    for (const operation of operations) {
+      apply(tables, operation);
+      logRemoval(operation, log);
+    }
+    for (const { id, service, address, port } of gone) {
+      const flows = datapath.endFlows({ service: id, backend: { address, port } });
+      if (flows === 0) continue;
+      log.info({ service, backend: `${address}:${port}`, flows }, "backend gone; its flows ended");
+    }
+    for (const now of changed) logBackends(services.get(now.service.name), now, log);
   }
 
   function draining(): DrainingService[] {
@@ -168,93 +157,167 @@ export function createServices(options: ServicesOptions): Services {
       .map(([key, { drainEnds }]) => ({ key, ends: drainEnds }));
   }
 
-  function writeServices(): void {
-    const now = process.hrtime.bigint();
-    for (const operation of plan(desiredServices(services), readServiceMaps(tables), now)) {
-      apply(tables, operation);
-      if (operation.kind === "delete-service") log.info({ ...operation.key }, "removed service drained");
-      if (operation.kind === "set-service" && operation.entry.drainEnds !== 0n) {
-        const drain = formatDuration(operation.entry.drain);
-        log.info({ ...operation.key, drain }, "service removed; flows that it has go on until it is drained");
-      }
-    }
-    const ends = draining().map((one) => Number((one.ends - now) / NS_PER_MS));
-    if (ends.length > 0) reconcileIn(Math.max(0, Math.min(...ends)) + 1);
+  /** With what the last checks said: that alone changes nothing in the datapath. */
+  function withHealth({ service, backends }: ResolvedService): ResolvedService {
+    return {
+      service,
+      backends: backends.map((backend) => {
+        const state = backend.refused === undefined ? health.stateOf(service.name, backend) : undefined;
+        return state === undefined ? backend : { ...backend, health: state };
+      }),
+    };
   }
 
   function reconcile(): void {
-    const before = services;
-    const { sourceAddress } = config.fabric;
-    services = resolveServices(config.services, network, {
-      own,
-      sourceAddress: sourceAddress === "auto" ? undefined : sourceAddress,
-    });
-    const wanted = wantedFabric();
-    const wantedIndexes = new Set(wanted.flatMap((s) => (s.state === "attached" ? [s.ifindex] : [])));
-    const attachedBefore = datapath
-      .attachments()
-      .filter(({ program }) => program === "fabric")
-      .map(({ ifindex }) => ifindex);
+    names.follow(config.services.flatMap(namesOf));
+    health.keepOnly(new Set(config.services.map(({ name }) => name)));
+    const findWay = wayFinder();
+    const found = config.services.map((service) => resolveService(service, findWay));
+    const failed = fabric.attach(config.fabric.interfaces, interfacesTo(found));
+    const now = found.map((service) => withoutFailed(service, failed));
+    const time = process.hrtime.bigint();
+    write(now, plan(now.flatMap(desiredServices), readServiceMaps(tables), time));
+    services = new Map(now.map((one) => [one.service.name, one]));
+    const ends = draining().map((one) => Number((one.ends - time) / NS_PER_MS));
+    if (ends.length > 0) reconcileIn(Math.max(0, Math.min(...ends)) + 1);
+    fabric.release();
+  }
 
-    onFabric(new Set([...attachedBefore, ...wantedIndexes]));
-    fabric = wanted.map(attach);
-    for (const { state, ifindex } of fabric.flatMap((s) => (s.state === "waiting" ? [] : [s]))) {
-      if (state === "attached") attached.add(ifindex);
-      else attached.delete(ifindex);
+  function update(which: (service: Service) => boolean): void {
+    const findWay = wayFinder();
+    const changed = config.services.filter(which).map((service) => resolveService(service, findWay));
+    const plans = changed.flatMap(desiredServices).map((desired) => planChange(desired, tables));
+    const operations = plans.flatMap((operation) => operation ?? []);
+    const isWhole = plans.every((operation) => operation !== undefined);
+    const isAttached = [...interfacesTo(changed).keys()].every(fabric.has);
+    if (!isWhole || !isAttached) {
+      reconcile();
+      return;
     }
-    const failed = new Map(fabric.flatMap((s) => (s.state === "failed" ? [[s.ifindex, s.reason]] : [])));
-    services = services.map(({ service, backends }) => ({
-      service,
-      backends: backends.map((b) => ({ ...b, resolved: withoutFailed(b.resolved, failed) })),
-    }));
-
-    writeServices();
-    const unwanted = attachedBefore.filter((ifindex) => !wantedIndexes.has(ifindex));
-    const keptBefore = kept;
-    kept = withFlows(unwanted);
-    for (const ifindex of unwanted) {
-      if (kept.has(ifindex)) {
-        keep(ifindex);
-        if (!keptBefore.has(ifindex)) log.info({ ifindex }, "fabric interface kept for its flows");
-        continue;
-      }
-      datapath.detach("fabric", ifindex);
-      attached.delete(ifindex);
-      log.info({ ifindex }, "fabric interface detached");
-    }
-    onFabric(new Set([...wantedIndexes, ...kept]));
-    logBackends(before, services, log);
+    write(changed, operations);
+    for (const one of changed) services.set(one.service.name, one);
   }
 
   return {
     configure(next) {
       config = next;
+      serviceAddresses = addressesOf(config);
       reconcile();
     },
     reconcile,
-    forgetAttachments(ifindex) {
-      if (ifindex === undefined) attached.clear();
-      else attached.delete(ifindex);
-    },
+    update,
+    forgetAttachments: fabric.forget,
     draining,
-    list: () => services,
-    fabric: () => fabric,
+    list: () => [...services.values()].map(withHealth),
+    fabric: fabric.list,
   };
 }
 
-/** Logs the backends whose state is not what it was. */
-function logBackends(before: readonly ResolvedService[], now: readonly ResolvedService[], log: Logger): void {
-  const states = new Map<string, ResolvedBackend>(
-    before.flatMap(({ service, backends }) =>
-      backends.map((b) => [`${service.name} ${b.address}:${b.port}`, b.resolved] as const),
-    ),
-  );
-  for (const { service, backends } of now) {
-    for (const { address, port, resolved } of backends) {
-      const about = { service: service.name, backend: `${address}:${port}` };
-      if (isDeepStrictEqual(states.get(`${about.service} ${about.backend}`), resolved)) continue;
-      if (!resolved.inUse) log.warn({ ...about, reason: resolved.reason }, "backend out of use");
-      else log.info({ ...about, kind: resolved.entry.kind, interface: resolved.interface }, "backend in use");
+function addressesOf({ services }: ServicesConfig): ReadonlySet<string> {
+  return new Set(services.map(({ address }) => address));
+}
+
+/** The names among the backends of a service. */
+export function namesOf({ backends }: Pick<Service, "backends">): string[] {
+  return backends.flatMap((backend) => ("name" in backend ? [backend.name] : []));
+}
+
+/** The interfaces that lead to fabric backends, healthy or not: name by ifindex. */
+function interfacesTo(services: readonly ResolvedService[]): Map<number, string> {
+  const interfaces = new Map<number, string>();
+  for (const { resolved } of services.flatMap(({ backends }) => backends)) {
+    if (resolved.inUse && resolved.entry.kind === "fabric") {
+      interfaces.set(resolved.entry.ifindex, resolved.interface ?? "");
     }
   }
+  return interfaces;
+}
+
+/** A backend behind an interface without our program would answer into nowhere. */
+function withoutFailed(
+  { service, backends }: ResolvedService,
+  failed: ReadonlyMap<number, string>,
+): ResolvedService {
+  if (failed.size === 0) return { service, backends };
+  return {
+    service,
+    backends: backends.map((backend) => {
+      const { resolved } = backend;
+      if (!resolved.inUse || resolved.entry.kind !== "fabric") return backend;
+      const reason = failed.get(resolved.entry.ifindex);
+      if (reason === undefined) return backend;
+      return { ...backend, resolved: { inUse: false, reason: `${resolved.interface}: ${reason}` } };
+    }),
+  };
+}
+
+/**
+ * The backends that a service had, by what it was before or by what the maps hold, and has no longer: the configuration or the name has others
+ * now, or it is unhealthy. One to which there is no way at present is not gone: its flows may go on when the route is back.
+ */
+function goneBackends(
+  now: ResolvedService,
+  before: ResolvedService | undefined,
+  tables: ServiceTables,
+): Array<{ id: number; service: string; address: string; port: number }> {
+  const { name, address: serviceAddress, port: servicePort, protocol } = now.service;
+  const stay = new Set(now.backends.filter(isWanted).map(placeOf));
+  return protocol.flatMap((each) => {
+    const entry = tables.services.get({ address: serviceAddress, port: servicePort, protocol: each });
+    if (entry === undefined) return [];
+    const { id } = entry;
+    const held = Array.from({ length: entry.backends }, (_, slot) =>
+      tables.backends.get({ service: id, slot }),
+    );
+    const had = [...held, ...(before?.backends.filter(isWanted) ?? [])].filter((one) => one !== undefined);
+    const gone = new Map(had.filter((one) => !stay.has(placeOf(one))).map((one) => [placeOf(one), one]));
+    return [...gone.values()].map(({ address = "", port }) => ({ id, service: name, address, port }));
+  });
+}
+
+function isWanted({ refused, health }: ServiceBackend): boolean {
+  return refused === undefined && health?.state !== "unhealthy";
+}
+
+/** Where a backend is, as text: address or else name, and port. */
+function placeOf({
+  name,
+  address,
+  port,
+}: {
+  name?: string;
+  address?: string | undefined;
+  port: number;
+}): string {
+  return `${address ?? name}:${port}`;
+}
+
+function logRemoval(operation: Operation, log: Logger): void {
+  if (operation.kind === "delete-service") log.info({ ...operation.key }, "removed service drained");
+  if (operation.kind !== "set-service" || operation.entry.drainEnds === 0n) return;
+  const drain = formatDuration(operation.entry.drain);
+  log.info({ ...operation.key, drain }, "service removed; flows that it has go on until it is drained");
+}
+
+/** Logs the backends of a service whose state is not what it was. */
+function logBackends(before: ResolvedService | undefined, now: ResolvedService, log: Logger): void {
+  const states = new Map(before?.backends.map((backend) => [placeOf(backend), stateForLog(backend)]));
+  for (const backend of now.backends) {
+    const state = stateForLog(backend);
+    if (isDeepStrictEqual(states.get(placeOf(backend)), state)) continue;
+    const { name } = backend;
+    const about = {
+      service: now.service.name,
+      backend: placeOf(backend),
+      ...(name !== undefined && { name }),
+    };
+    const use = useOf(backend);
+    if (!use.inUse) log.warn({ ...about, reason: use.reason }, "backend out of use");
+    else log.info({ ...about, kind: use.entry.kind, interface: use.interface }, "backend in use");
+  }
+}
+
+/** Of an unhealthy backend, the reason of the last check may change: that is no news. */
+function stateForLog({ resolved, health }: ServiceBackend): object {
+  return { resolved, health: health?.state };
 }

@@ -2,7 +2,7 @@ import * as z from "zod";
 import { REASONS } from "../datapath/layout.ts";
 import type { Reason } from "../datapath/types.ts";
 import { timeOfDay } from "./clock.ts";
-import type { DrainingService, ResolvedService } from "./services.ts";
+import { type DrainingService, type ResolvedService, useOf } from "./services.ts";
 
 /*
  * What an agent and its datapath are doing now. The schemas are the one place where it is described: the types are made of them, and the
@@ -21,18 +21,33 @@ const countersSchema = z
   .record(z.enum(Object.keys(REASONS) as [Reason, ...Reason[]]), counterSchema)
   .meta({ id: "Counters", description: "Counters by the reason for the datapath's verdict." });
 
+const healthSchema = z
+  .strictObject({
+    state: z.enum(["healthy", "unhealthy"]),
+    since: z.iso.datetime(),
+    error: z.string().optional().describe("Why the last check failed, where it did."),
+  })
+  .meta({ id: "BackendHealth", description: "What the health checks of a backend have found." });
+
+/** Where a backend is. */
+const place = {
+  name: z.string().optional().describe("The name that leads to it, where the configuration has one."),
+  address: z.string().optional().describe("Not there as long as the name leads nowhere."),
+  port,
+  health: healthSchema.optional().describe("Where the service has a health check."),
+};
+
 /** A backend: guests are sent to it, or the reason why not. */
 const backendSchema = z
   .discriminatedUnion("state", [
     z.strictObject({
-      address: z.string(),
-      port,
+      ...place,
       state: z.literal("in use"),
       kind: z.enum(["host-local", "fabric"]),
       interface: z.string().optional().describe("Fabric: the interface that leads to it."),
       source: z.string().optional().describe("Fabric: the address of this host that the backend sees."),
     }),
-    z.strictObject({ address: z.string(), port, state: z.literal("out of use"), reason: z.string() }),
+    z.strictObject({ ...place, state: z.literal("out of use"), reason: z.string() }),
   ])
   .meta({ id: "Backend", description: "Where a service really runs: guests are sent to it, or why not." });
 
@@ -148,18 +163,22 @@ export function serviceStatus({ service, backends }: ResolvedService): ServiceSt
     address: service.address,
     port: service.port,
     protocols: service.protocol,
-    backends: backends.map(({ address, port, resolved }): BackendStatus => {
-      if (!resolved.inUse) return { address, port, state: "out of use", reason: resolved.reason };
-      const { entry } = resolved;
-      if (entry.kind === "host-local") return { address, port, state: "in use", kind: entry.kind };
-      return {
-        address,
-        port,
-        state: "in use",
-        kind: entry.kind,
-        source: entry.source,
-        ...(resolved.interface === undefined ? {} : { interface: resolved.interface }),
-      };
-    }),
+    backends: backends.map(backendStatus),
+  };
+}
+
+function backendStatus(backend: ResolvedService["backends"][number]): BackendStatus {
+  const { name, address, port, health } = backend;
+  const where = { name, address, port, health };
+  const use = useOf(backend);
+  if (!use.inUse) return { ...where, state: "out of use", reason: use.reason };
+  const { entry } = use;
+  if (entry.kind === "host-local") return { ...where, state: "in use", kind: entry.kind };
+  return {
+    ...where,
+    state: "in use",
+    kind: entry.kind,
+    source: entry.source,
+    ...(use.interface === undefined ? {} : { interface: use.interface }),
   };
 }

@@ -148,7 +148,7 @@ export function createMetrics(): Metrics {
       backends
         .slice(0, MAX_BACKENDS)
         .map(({ service, backend }) => [
-          { service, backend: `${backend.address}:${backend.port}` },
+          { service, backend: `${backend.address ?? backend.name}:${backend.port}` },
           Number(isUp(backend)),
         ]),
     );

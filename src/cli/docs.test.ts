@@ -123,7 +123,7 @@ describe("docs/configuration.md", () => {
 
   it("tells the defaults as they are", () => {
     const least = parseConfig(
-      `{services: [{name: a, address: 169.254.1.1, port: 1, backends: ["127.0.0.1:1"]}], interfaces: [{name: v}],
+      `{services: [{name: a, address: 169.254.1.1, port: 1, backends: ["127.0.0.1:1"], healthCheck: {type: tcp}}], interfaces: [{name: v}],
         metadata: {proxy: {upstream: "http://127.0.0.1"}}}`,
       "least.yaml",
     );

@@ -55,6 +55,9 @@ const VIF = 1;
 /** Stands for onlink0's, which is not known here. */
 const HOST_MAC = "02:00:00:00:00:01";
 
+/** Stands for the address of a backend by name, which is not looked up here: one for documentation (RFC 5737). */
+const NAMED_BACKEND = "192.0.2.1";
+
 /** The longest frame with an IPv4 packet: two VLAN tags, and 65,535 bytes. */
 const MAX_FRAME_LENGTH = 14 + 8 + 65_535;
 
@@ -88,7 +91,11 @@ export function replayState(config: Config, rule: InterfaceRule | undefined): Mo
         { address, port, protocol: each },
         {
           id: ++id,
-          backends: backends.map((backend) => ({ kind: "host-local", ...backend })),
+          backends: backends.map((backend) => ({
+            kind: "host-local",
+            address: "name" in backend ? NAMED_BACKEND : backend.address,
+            port: backend.port,
+          })),
           responseHopLimit,
           whenNoBackend,
         },

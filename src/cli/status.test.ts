@@ -26,6 +26,15 @@ const body = {
         },
         { address: "127.0.0.1", port: 53, state: "in use", kind: "host-local" },
         { address: "198.51.100.1", port: 53, state: "out of use", reason: "no route to it" },
+        {
+          name: "ns1.example",
+          address: "127.0.0.2",
+          port: 53,
+          state: "in use",
+          kind: "host-local",
+          health: { state: "healthy", since: "2026-01-02T03:04:05.000Z", error: "connection refused" },
+        },
+        { name: "ns2.example", port: 53, state: "out of use", reason: "not looked up yet" },
       ],
     },
   ],
@@ -46,7 +55,7 @@ const body = {
     returned: { frames: "9007199254740993", bytes: 1 },
   },
   eventsLost: 12,
-} as Partial<StatusBody> as StatusBody;
+} as unknown as StatusBody;
 
 it("shows the status in aligned tables, counters without zeros", () => {
   expect(formatStatus(body)).toBe(`\
@@ -56,10 +65,12 @@ device onlink0 169.254.64.1, programs attached by tcx
 flows 3 of at most 16384, 1024 per interface
 events lost: 12
 
-SERVICE  ADDRESS          PORT  PROTOCOL  BACKEND          STATE
-dns      169.254.169.253  53    udp,tcp   192.0.2.1:53     in use, fabric by eth0 from 192.0.2.9
-                                          127.0.0.1:53     in use, host-local
-                                          198.51.100.1:53  out of use: no route to it
+SERVICE  ADDRESS          PORT  PROTOCOL  BACKEND                     STATE
+dns      169.254.169.253  53    udp,tcp   192.0.2.1:53                in use, fabric by eth0 from 192.0.2.9
+                                          127.0.0.1:53                in use, host-local
+                                          198.51.100.1:53             out of use: no route to it
+                                          ns1.example:53 (127.0.0.2)  in use, host-local; last check failed: connection refused
+                                          ns2.example:53              out of use: not looked up yet
 
 REMOVED SERVICE  PORT  PROTOCOL  FLOWS END
 169.254.169.123  123   udp       2026-01-02T03:05:05.000Z

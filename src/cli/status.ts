@@ -26,7 +26,7 @@ export function formatStatus(body: StatusBody): string {
       body.services.flatMap(({ name, address, port, protocols, backends }) =>
         backends.map((backend, index) => [
           ...(index === 0 ? [name, address, String(port), protocols.join(",")] : ["", "", "", ""]),
-          `${backend.address}:${backend.port}`,
+          backendPlace(backend),
           backendState(backend),
         ]),
       ),
@@ -80,8 +80,18 @@ export function formatInterfaces(interfaces: StatusBody["interfaces"]): string {
   );
 }
 
-function backendState(backend: StatusBody["services"][number]["backends"][number]): string {
+type Backend = StatusBody["services"][number]["backends"][number];
+
+/** `10.0.0.2:53`, or `ns1.fabric.example:53 (10.0.0.2)`; without the address as long as the name leads nowhere. */
+function backendPlace({ name, address, port }: Backend): string {
+  if (name === undefined) return `${address}:${port}`;
+  return `${name}:${port}${address === undefined ? "" : ` (${address})`}`;
+}
+
+function backendState(backend: Backend): string {
   if (backend.state === "out of use") return `out of use: ${backend.reason}`;
-  if (backend.kind === "host-local") return "in use, host-local";
-  return `in use, fabric by ${backend.interface} from ${backend.source}`;
+  const way =
+    backend.kind === "host-local" ? "host-local" : `fabric by ${backend.interface} from ${backend.source}`;
+  const { error } = backend.health ?? {};
+  return `in use, ${way}${error === undefined ? "" : `; last check failed: ${error}`}`;
 }

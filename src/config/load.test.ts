@@ -45,6 +45,30 @@ function replaced(from: string, to: string): string {
 }
 
 describe("a right file", () => {
+  test("can have backends by name, and health checks with their own defaults", () => {
+    const text = right
+      .replace('"10.0.0.3:53"', '"NS1.fabric.example:53"')
+      .replace(
+        "protocol: [udp, tcp]",
+        "protocol: udp\n    healthCheck: { type: http, port: 8053, interval: 1m }",
+      );
+    const result = parseConfig(text, file);
+    expect(result.ok && result.config.services[1]).toMatchObject({
+      backends: [
+        { address: "10.0.0.2", port: 53 },
+        { name: "ns1.fabric.example", port: 53 },
+      ],
+      healthCheck: {
+        type: "http",
+        port: 8053,
+        interval: 60_000,
+        timeout: 2000,
+        unhealthyAfter: 3,
+        healthyAfter: 2,
+      },
+    });
+  });
+
   test("is normalised, with every default filled in", () => {
     expect(parseConfig(right, file)).toEqual({
       ok: true,
@@ -209,22 +233,17 @@ describe("a file that is wrong in one place", () => {
     [
       "    port: 80\n",
       "    port: 80\n    prot: udp\n",
-      'onlink.yaml:5:5: services[0].prot: unknown field "prot"; did you mean "protocol"? known here: name, address, port, kind, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].prot: unknown field "prot"; did you mean "protocol"? known here: name, address, port, kind, protocol, backends, healthCheck, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
     ],
     [
       "    port: 80\n",
       "    port: 80\n    colour: red\n",
-      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, kind, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, kind, protocol, backends, healthCheck, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
     ],
     [
       "    port: 80\n",
       "    port: 80\n    kind: metadata\n",
       "onlink.yaml:6:15: services[0].backends: a service of kind metadata is served by the agent itself; expected none, or kind: nat for a server of your own",
-    ],
-    [
-      "    port: 80\n",
-      "    port: 80\n    healthCheck: { type: tcp }\n",
-      'onlink.yaml:5:5: services[0].healthCheck: "healthCheck" is not supported yet by this version; known here: name, address, port, kind, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
     ],
     [
       "    port: 80\n",
@@ -420,32 +439,70 @@ describe("a file that is wrong in one place", () => {
     [
       '"10.0.0.3:53"',
       '"10.0.0.3"',
-      'onlink.yaml:10:31: services[1].backends[1]: "10.0.0.3" is not a backend; expected an IPv4 address and port like "10.0.0.2:53"',
+      'onlink.yaml:10:31: services[1].backends[1]: "10.0.0.3" is not a backend; expected an address or name, and a port, like "10.0.0.2:53" or "ns1.fabric.example:53"',
     ],
     [
       '"10.0.0.3:53"',
       '"10.0.0.3:65536"',
-      'onlink.yaml:10:31: services[1].backends[1]: "10.0.0.3:65536" is not a backend; expected an IPv4 address and port like "10.0.0.2:53"',
+      'onlink.yaml:10:31: services[1].backends[1]: "10.0.0.3:65536" is not a backend; expected an address or name, and a port, like "10.0.0.2:53" or "ns1.fabric.example:53"',
     ],
     [
       '"10.0.0.3:53"',
       '"10.0.0.300:53"',
-      'onlink.yaml:10:31: services[1].backends[1]: "10.0.0.300:53" is not a backend; expected an IPv4 address and port like "10.0.0.2:53"',
+      'onlink.yaml:10:31: services[1].backends[1]: "10.0.0.300:53" is not a backend; expected an address or name, and a port, like "10.0.0.2:53" or "ns1.fabric.example:53"',
     ],
     [
       '"10.0.0.3:53"',
       '"0.0.0.0:53"',
-      'onlink.yaml:10:31: services[1].backends[1]: "0.0.0.0:53" is not a backend; expected an IPv4 address and port like "10.0.0.2:53"',
+      'onlink.yaml:10:31: services[1].backends[1]: "0.0.0.0:53" is not a backend; expected an address or name, and a port, like "10.0.0.2:53" or "ns1.fabric.example:53"',
+    ],
+    ...["-a.example:53", "a..example:53", "a.example", "a.1:53"].map((bad): [string, string, string] => [
+      '"10.0.0.3:53"',
+      `"${bad}"`,
+      `onlink.yaml:10:31: services[1].backends[1]: "${bad}" is not a backend; expected an address or name, and a port, like "10.0.0.2:53" or "ns1.fabric.example:53"`,
+    ]),
+    [
+      '"10.0.0.3:53"',
+      '"ns1.fabric.example:53", "NS1.fabric.example:53"',
+      "onlink.yaml:10:56: services[1].backends[2]: ns1.fabric.example:53 is given twice in this service; expected each backend once",
+    ],
+    [
+      "    port: 80\n",
+      "    port: 80\n    healthCheck: { type: icmp }\n",
+      'onlink.yaml:5:26: services[0].healthCheck.type: "icmp" is not a type of check; expected tcp or http',
+    ],
+    [
+      "    port: 80\n",
+      "    port: 80\n    healthCheck: { interval: 5 }\n",
+      "onlink.yaml:5:18: services[0].healthCheck.type: missing; expected a type of check, tcp or http",
+      "onlink.yaml:5:30: services[0].healthCheck.interval: 5 is not a duration; expected 100ms-1h, written like 500ms, 5s or 1m",
+    ],
+    [
+      "    port: 80\n",
+      "    port: 80\n    healthCheck: { type: http, path: health, timeout: 61s, unhealthyAfter: 0 }\n",
+      'onlink.yaml:5:38: services[0].healthCheck.path: "health" is not the path of a URL; expected one like /healthz, without spaces',
+      'onlink.yaml:5:55: services[0].healthCheck.timeout: "61s" is not a duration; expected 100ms-1m, written like 500ms, 5s or 1m',
+      "onlink.yaml:5:76: services[0].healthCheck.unhealthyAfter: 0 is not a number of checks; expected 1-100",
+    ],
+    [
+      "    port: 80\n",
+      "    port: 80\n    healthCheck: { type: tcp, path: / }\n",
+      "onlink.yaml:5:37: services[0].healthCheck.path: only a check of type http asks for a path; expected none",
+    ],
+    [
+      '    port: 80\n    backends: ["127.0.0.1:8080"]\n',
+      "    port: 80\n    kind: metadata\n    healthCheck: { type: tcp }\n",
+      "onlink.yaml:6:18: services[0].healthCheck: a service of kind metadata has no backends to check; expected none",
+    ],
+    [
+      "    protocol: [udp, tcp]\n",
+      "    protocol: udp\n    healthCheck: { type: tcp }\n",
+      "onlink.yaml:10:18: services[1].healthCheck: the service is on udp alone, and checks are by TCP; expected port: one on which the backends answer TCP or HTTP",
     ],
     [
       '"10.0.0.3:53"',
       '"[::1]:53"',
-      'onlink.yaml:10:31: services[1].backends[1]: "[::1]:53" is not a backend; expected an IPv4 address and port like "10.0.0.2:53"',
-    ],
-    [
-      '"10.0.0.3:53"',
-      '"ns1.fabric.example:53"',
-      'onlink.yaml:10:31: services[1].backends[1]: "ns1.fabric.example:53": a backend by name is not supported yet by this version; expected an IPv4 address and port like "10.0.0.2:53"',
+      'onlink.yaml:10:31: services[1].backends[1]: "[::1]:53" is not a backend; expected an address or name, and a port, like "10.0.0.2:53" or "ns1.fabric.example:53"',
     ],
     [
       '"10.0.0.3:53"',
@@ -674,7 +731,7 @@ agent: { device: lo, metadataAddresses: 10.0.0.0/8 }
       "onlink.yaml:1:1: interfaces: missing; expected a list, at least one interface name or pattern, else there is nothing to do",
       "onlink.yaml:3:14: services[0].address: 10.0.0.1 is not link-local; expected 169.254.1.0-169.254.254.255, or allowAnyAddress: true for this service",
       "onlink.yaml:4:11: services[0].port: 0 is not a port; expected 1-65535",
-      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, kind, protocol, backends, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
+      'onlink.yaml:5:5: services[0].colour: unknown field "colour"; known here: name, address, port, kind, protocol, backends, healthCheck, responseHopLimit, whenNoBackend, drain, allowAnyAddress',
       'onlink.yaml:7:11: services[1].name: "a" is already the name of services[0] (line 2)',
       "onlink.yaml:8:14: services[1].address: 169.254.0.1 is reserved (RFC 3927 s. 2.1); expected 169.254.1.0-169.254.254.255",
       "onlink.yaml:10:15: services[1].backends: an empty list; expected at least one backend",
@@ -759,6 +816,7 @@ describe("any text", () => {
         "flows",
         "ports",
         "addresses",
+        "healthCheck",
       ),
       fc.oneof(tie("leaf"), fc.array(tie("leaf"), { maxLength: 3 })),
     ),

@@ -1,6 +1,18 @@
 /** Longest name of a network interface in bytes: IFNAMSIZ less the closing zero. */
 export const MAX_INTERFACE_NAME = 15;
 
+/**
+ * Whether `name` can be looked up in DNS as the name of a host: labels of letters, digits, hyphens and underscores, at most 63 characters
+ * each and 253 in all (RFC 1123 s. 2.1). The last one is not a number, else a mistyped address would be a name.
+ */
+export function isHostName(name: string): boolean {
+  return (
+    name.length <= 253 &&
+    name.split(".").every((label) => /^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$/i.test(label)) &&
+    !/(^|\.)\d+$/.test(name)
+  );
+}
+
 /** Whether Linux takes `name` as the name of an interface (dev_valid_name in net/core/dev.c). */
 export function isInterfaceName(name: string): boolean {
   return name !== "" && name !== "." && name !== ".." && fitsInterfaceName(name);

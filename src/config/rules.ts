@@ -6,6 +6,7 @@ import { devicePeer, isPattern } from "./names.ts";
 import { isPrefixWithin, isUnicast, overlap, prefixLength, RESERVED_LINK_LOCAL } from "./ranges.ts";
 import {
   agentSchema,
+  backendText,
   type Config,
   fabricSchema,
   type InterfaceRule,
@@ -58,6 +59,7 @@ export function findBreaches(content: unknown, place: Place): Breach[] {
     ...checkServicesApart(config, place),
     ...checkKinds(config, content),
     ...checkBackends(config, place),
+    ...checkHealthChecks(config),
     ...checkInterfaceRules(config, place),
     ...checkGateways(config, place),
     ...checkOwnInterfaces(config),
@@ -178,19 +180,38 @@ function* checkMetadata({ metadata }: Draft): Generator<Breach> {
 function* checkBackends({ services }: Draft, place: Place): Generator<Breach> {
   for (const [index, { backends }] of services.entries()) {
     const seen = new Set<string>();
-    for (const [position, { address, port }] of (backends ?? []).entries()) {
+    for (const [position, backend] of (backends ?? []).entries()) {
       const path = ["services", index, "backends", position];
-      const backend = `${address}:${port}`;
-      if (seen.has(backend)) {
-        yield { path, message: `${backend} is given twice in this service; expected each backend once` };
+      const text = backendText(backend);
+      if (seen.has(text)) {
+        yield { path, message: `${text} is given twice in this service; expected each backend once` };
       }
-      seen.add(backend);
+      seen.add(text);
+      if ("name" in backend) continue;
+      const { address } = backend;
       const service = services.findIndex((other) => other.address === address);
       if (service >= 0) {
         const where = place(["services", service]);
         const message = `${address} is the service address of ${where}; expected where the service really runs`;
         yield { path, message };
       }
+    }
+  }
+}
+
+function* checkHealthChecks({ services }: Draft): Generator<Breach> {
+  for (const [index, { healthCheck, kind, protocol = ["tcp"] }] of services.entries()) {
+    if (healthCheck === undefined) continue;
+    const path = ["services", index, "healthCheck"];
+    if (kind === "metadata") {
+      yield { path, message: "a service of kind metadata has no backends to check; expected none" };
+    }
+    if (healthCheck.type === "tcp" && healthCheck.path !== undefined) {
+      yield { path: [...path, "path"], message: "only a check of type http asks for a path; expected none" };
+    }
+    if (!protocol.includes("tcp") && healthCheck.port === undefined) {
+      const expected = "expected port: one on which the backends answer TCP or HTTP";
+      yield { path, message: `the service is on udp alone, and checks are by TCP; ${expected}` };
     }
   }
 }

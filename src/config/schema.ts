@@ -1,5 +1,5 @@
 import { posix } from "node:path";
-import * as z from "zod";
+import type * as z from "zod";
 import type { Protocol } from "../datapath/types.ts";
 import { isIpv4, parseMac, parsePrefix } from "../packet/address.ts";
 import {
@@ -11,13 +11,18 @@ import {
   isWithin,
   list,
   section as sectionOf,
-  show,
   text,
   value,
-  wrong,
 } from "./fields.ts";
 import { metadataSchema } from "./metadata-service.ts";
-import { isDeviceName, isInterfaceName, isInterfacePattern, isPattern, MAX_INTERFACE_NAME } from "./names.ts";
+import {
+  isDeviceName,
+  isHostName,
+  isInterfaceName,
+  isInterfacePattern,
+  isPattern,
+  MAX_INTERFACE_NAME,
+} from "./names.ts";
 import { isLoopback, isUnicast } from "./ranges.ts";
 
 /*
@@ -26,11 +31,7 @@ import { isLoopback, isUnicast } from "./ranges.ts";
  */
 
 /** Fields of the design that this version does not have, as paths without list positions. */
-const NOT_SUPPORTED_YET: ReadonlySet<string> = new Set([
-  "services.healthCheck",
-  "interfaces.metadata",
-  "api.listen",
-]);
+const NOT_SUPPORTED_YET: ReadonlySet<string> = new Set(["interfaces.metadata", "api.listen"]);
 
 const MAX_PORT = 65_535;
 /** What the flow maps scale to. */
@@ -56,21 +57,17 @@ const interfaceMac = text("the MAC of an interface", "one like 02:00:0a:00:01:03
   return bytes.ok && (bytes.value[0]! & 1) === 0 ? mac.toLowerCase() : undefined;
 });
 
-const backend = z.unknown().transform((input, context) => {
-  const expected = 'an IPv4 address and port like "10.0.0.2:53"';
-  const [, host, digits] = typeof input === "string" ? (/^([^:]+):([1-9][0-9]*)$/.exec(input) ?? []) : [];
-  const port = Number(digits);
-  if (host !== undefined && isBackendAddress(host) && isWithin(port, 1, MAX_PORT)) {
-    return { address: host, port };
-  }
-  const isHostName = host !== undefined && /^[\w.-]+$/.test(host) && /[a-z]/i.test(host);
-  context.addIssue(
-    isHostName
-      ? `${show(input)}: a backend by name is not supported yet by this version; expected ${expected}`
-      : wrong(input, "a backend", expected),
-  );
-  return z.NEVER;
-});
+const backend = text(
+  "a backend",
+  'an address or name, and a port, like "10.0.0.2:53" or "ns1.fabric.example:53"',
+  (input): { address: string; port: number } | { name: string; port: number } | undefined => {
+    const [, host = "", digits] = /^([^:]+):([1-9][0-9]*)$/.exec(input) ?? [];
+    const port = Number(digits);
+    if (!isWithin(port, 1, MAX_PORT)) return undefined;
+    if (isBackendAddress(host)) return { address: host, port };
+    return isHostName(host) ? { name: host.toLowerCase(), port } : undefined;
+  },
+);
 
 const toggle = value("a switch", "true or false", (input) =>
   typeof input === "boolean" ? input : undefined,
@@ -106,6 +103,19 @@ const fabricPorts = value(
 const unknownPort = choice("a way to treat frames", ["reject", "drop"]);
 const arpReply = choice("a way to reply", ["unicast", "broadcast"]);
 
+/** How the agent finds out whether the backends of a service work. */
+const healthCheckSchema = section({
+  type: choice("a type of check", ["tcp", "http"]),
+  port: integer("a port", 1, MAX_PORT).optional(),
+  path: text("the path of a URL", "one like /healthz, without spaces", (path) =>
+    /^\/[!-"$-~]{0,1023}$/.test(path) ? path : undefined,
+  ).optional(),
+  interval: duration("100ms", "1h").default(5000),
+  timeout: duration("100ms", "1m").default(2000),
+  unhealthyAfter: integer("a number of checks", 1, 100).default(3),
+  healthyAfter: integer("a number of checks", 1, 100).default(2),
+});
+
 /** An entry of `services`. */
 export const serviceSchema = section({
   name: text("a service name", "1-64 letters, digits, dots, dashes or underscores", (name) =>
@@ -116,6 +126,7 @@ export const serviceSchema = section({
   kind: choice("a kind of service", ["nat", "metadata"]).default("nat"),
   protocol: protocols.default(["tcp"]),
   backends: list("at least one backend", backend).optional(),
+  healthCheck: healthCheckSchema.optional(),
   responseHopLimit: integer("a hop limit", 1, 64).default(64),
   whenNoBackend: choice("a way to treat frames", ["reject", "drop", "pass"]).default("reject"),
   drain: duration("0s", "24h").default(30_000),
@@ -208,10 +219,17 @@ export function defaultSocket(runtimeDir: string): string {
 export type Config = z.output<typeof configSchema>;
 /** A service; `protocol` lists the protocols it is offered on. One of kind metadata has no backends: the agent itself serves it. */
 export type Service = Config["services"][number];
-/** Where a service really runs: IPv4 address as text, and port. */
+/** Where a service really runs: IPv4 address as text or DNS name in lower case, and port. */
 export type Backend = Service["backends"][number];
+/** How the backends of a service are checked; times in ms. `port` is given where it is not the backend's own, `path` for HTTP alone. */
+export type HealthCheck = NonNullable<Service["healthCheck"]>;
 /** Which interfaces are vifs, by name or pattern; the fields of identity only with a name. */
 export type InterfaceRule = Config["interfaces"][number];
+
+/** A backend as the configuration writes it, such as `10.0.0.2:53`. */
+export function backendText(backend: Backend): string {
+  return `${"name" in backend ? backend.name : backend.address}:${backend.port}`;
+}
 
 /** A map with the fields of `shape` and no others; fields of the design that are to come are told apart from misspelt ones. */
 function section<Shape extends z.ZodRawShape>(shape: Shape) {
