@@ -39,6 +39,7 @@ import {
   type ServiceStatus,
   serviceStatus,
 } from "./status.ts";
+import { answerWhy, type WhyAnswer, type WhyQuestion } from "./why-facts.ts";
 
 /** An agent at work. */
 export interface Agent {
@@ -55,6 +56,8 @@ export interface Agent {
   health(): string[];
   /** Why not all that is configured is in step; empty: it is. */
   readiness(): string[];
+  /** Why a guest does not reach a service. Throws `WhyError`. */
+  why(question: WhyQuestion): WhyAnswer;
   readonly interfaces: AgentInterfaces;
   /** How the metadata service stands, and what it did. */
   metadata(): MetadataStats;
@@ -320,6 +323,17 @@ function follow(
         services: serviceStatuses(),
         interfaces: interfaces.list(),
         fabric: services.fabric(),
+      }),
+    why: (question) =>
+      answerWhy(question, {
+        interfaces,
+        network,
+        datapath,
+        services: serviceStatuses(),
+        metadata: metadata.stats().guests,
+        recent: events.recent(),
+        limits: config.limits,
+        now: process.hrtime.bigint(),
       }),
     status: ({ counted } = {}) => ({
       version,

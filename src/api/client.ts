@@ -4,6 +4,7 @@ import { type ErrorBody, errorSchema } from "./errors.ts";
 import { type EventBody, parseMessages } from "./events.ts";
 import type { InterfaceBody } from "./interfaces.ts";
 import type { StatusBody } from "./status.ts";
+import type { WhyBody } from "./why.ts";
 
 /** No agent answers on the socket. */
 export class NoAgentError extends Error {
@@ -52,6 +53,17 @@ export async function* streamEvents(
   } finally {
     response.destroy();
   }
+}
+
+/** Why a guest does not reach a service. Throws `NoAgentError`, and `RefusedError` where no guest is meant, or several are. */
+export async function fetchWhy(
+  socket: string,
+  { guest, address, port }: { guest: string; address?: string; port?: number },
+): Promise<WhyBody> {
+  const query = new URLSearchParams({ guest });
+  if (address !== undefined) query.set("address", address);
+  if (port !== undefined) query.set("port", String(port));
+  return JSON.parse(await text(await get(socket, `/v1/why?${query}`))) as WhyBody;
 }
 
 /** The interface `name`. Throws `NoAgentError`, and `RefusedError` where there is none. */

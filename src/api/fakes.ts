@@ -146,6 +146,21 @@ export function fakeAgent(changes: Partial<ApiAgent> & { recent?: readonly Agent
     metadata: () => METADATA,
     health: () => [],
     readiness: () => [],
+    why: ({ guest, address = "169.254.169.254", port }) => ({
+      interface: guest,
+      addresses: ["10.0.1.3"],
+      to: { address, ...(port !== undefined && { port }) },
+      links: [
+        { link: "vif", state: "ok", says: `${guest} is attached` },
+        {
+          link: "arp",
+          state: "broken",
+          says: "the guest never asked",
+          mend: "look at its network",
+          age: 3.5,
+        },
+      ],
+    }),
     events: {
       recent: () => recent,
       counts: () => new Map([["conflict", 2] as const, ["spoofed", 0] as const]),

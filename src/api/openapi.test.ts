@@ -55,6 +55,7 @@ afterEach(() => server.close());
 const EXAMPLES: Record<string, string> = {
   "/v1/services/{name}": "/v1/services/dns",
   "/v1/interfaces/{name}": "/v1/interfaces/tap0",
+  "/v1/why": "/v1/why?guest=tap0",
 };
 
 it("has every route in the document, each with an answer that fits its schema", async () => {
@@ -121,7 +122,8 @@ it("has one form for errors", async () => {
   });
   expect((await server.inject({ method: "DELETE", url: "/v1/status" })).statusCode).toBe(404);
   for (const path of Object.keys(document.paths)) {
-    const { status, body } = await ask(`${EXAMPLES[path] ?? path}?frobnicate=1`, path);
+    const example = EXAMPLES[path] ?? path;
+    const { status, body } = await ask(`${example}${example.includes("?") ? "&" : "?"}frobnicate=1`, path);
     expect(status, path).toBe(400);
     expect(body.message, path).toContain('unknown query field "frobnicate"; ');
   }

@@ -12,6 +12,7 @@ import { collectRoutes, registerOpenApi } from "./openapi.ts";
 import { type ApiServer, useZod } from "./schemas.ts";
 import { registerServices } from "./services.ts";
 import { registerStatus } from "./status.ts";
+import { registerWhy } from "./why.ts";
 
 /** What the API needs of an agent. */
 export type ApiAgent = Omit<Agent, "stop" | "reload">;
@@ -55,6 +56,7 @@ export async function createApi(agent: ApiAgent, metrics: Metrics): Promise<ApiS
   registerInterfaces(server, agent);
   registerEvents(server, agent);
   registerHealth(server, agent);
+  registerWhy(server, agent);
   registerMetrics(server, agent, metrics);
   registerOpenApi(server);
   return server;

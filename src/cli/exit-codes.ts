@@ -23,3 +23,11 @@ Exit status:
   0  reachable, as far as the guest's tables tell
   1  not reachable
   2  the input was not understood, or the command line is wrong`;
+
+/** The same for `why`, whose answer is its exit status. */
+export const WHY_EXIT_HELP = `
+Exit status:
+  0  nothing is broken, as far as the host has seen
+  1  something is broken: the first broken link is named
+  2  no guest is meant, or several are; or the command line is wrong
+  3  no agent answers`;

@@ -2,7 +2,7 @@ import { Command, CommanderError, Option } from "commander";
 import { DEFAULT_DESTINATION } from "../endpoint/explain.ts";
 import { WORKAROUND_TARGETS } from "../endpoint/workaround.ts";
 import { CommandError, DEFAULT_CONFIG } from "./config.ts";
-import { EXIT, EXIT_HELP, EXPLAIN_EXIT_HELP } from "./exit-codes.ts";
+import { EXIT, EXIT_HELP, EXPLAIN_EXIT_HELP, WHY_EXIT_HELP } from "./exit-codes.ts";
 import { version } from "./version.ts";
 
 /**
@@ -97,6 +97,28 @@ function onlink(setExitCode: (code: number) => void): Command {
     .argument("[name]", "the interface's full name")
     .action(async (name, options) =>
       setExitCode(await (await import("./interface.ts")).showInterface(name, options)),
+    );
+
+  command(
+    "why",
+    "why does this guest not reach a service? What the datapath has seen, link by link, and the mend",
+    [
+      "onlink why tap0",
+      "onlink why 10.0.1.3 169.254.169.254:80",
+      "onlink why 6f3a0a3e-3b1c-4f0e-9a53-1f3a6a1d2c11 169.254.169.253 --json",
+    ],
+    WHY_EXIT_HELP,
+  )
+    .argument(
+      "<guest>",
+      "its vif's name, its instance id, one of its addresses, its metadata address or its MAC",
+    )
+    .argument("[address[:port]]", `the service (default: ${DEFAULT_DESTINATION}, any port)`)
+    .option("--config <file>", "find the agent's socket in this configuration")
+    .option("--socket <path>", "the agent's socket")
+    .option("--json", "for programs")
+    .action(async (guest, to, options) =>
+      setExitCode(await (await import("./why.ts")).why(guest, to, options)),
     );
 
   command("events", "what the datapath reports: conflicts, spoofed sources, limits, flows", [

@@ -17,6 +17,7 @@ import {
   detachFilter,
   detachLink,
   getPinned,
+  hasFilter,
   linkIfindex,
   pinObject,
   updateLink,
@@ -62,6 +63,22 @@ export function listAttachments(pinDir: string): Attachment[] {
     ...parsePins(listDir(join(pinDir, "links")), "tcx"),
     ...parsePins(listDir(join(pinDir, "filters")), "clsact"),
   ];
+}
+
+/** Whether the kernel has the program on the interface now: somebody else may have taken it off. */
+export function isAttached(pinDir: string, name: ProgramName, ifindex: number): boolean {
+  const link = join(pinDir, "links", `${name}-${ifindex}`);
+  const pinned = existsSync(link) ? getPinned(link) : undefined;
+  if (pinned !== undefined) {
+    try {
+      return linkIfindex(pinned) === ifindex;
+    } finally {
+      closeFd(pinned);
+    }
+  }
+  return (
+    existsSync(join(pinDir, "filters", `${name}-${ifindex}`)) && hasFilter(ifindex, FILTER_HANDLES[name])
+  );
 }
 
 /** Pin names to attachments; other names (qdisc marks) are none. */

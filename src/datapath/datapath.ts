@@ -9,7 +9,7 @@ import { onReadable } from "../linux/readable.ts";
 import { isInPrefix, LINK_LOCAL_PREFIX } from "../packet/address.ts";
 import { viewOf } from "../packet/bytes.ts";
 import { ETHERNET_MIN_LENGTH } from "../packet/ethernet.ts";
-import { attach, detach, listAttachments } from "./attachments.ts";
+import { attach, detach, isAttached, listAttachments } from "./attachments.ts";
 import { openCounters } from "./counters.ts";
 import { DatapathError } from "./errors.ts";
 import { flowPage, makeShards, openShards, searchFlows } from "./flows.ts";
@@ -199,6 +199,7 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
     attach: (name, index) => attach(pinDir, how, name, program(name), index),
     detach: (name, index) => detach(pinDir, name, index),
     attachments: () => listAttachments(pinDir),
+    isAttached: (name, index) => isAttached(pinDir, name, index),
     counters: counters.total,
     vifCounters: counters.vif,
     onEvent: (listener) => {

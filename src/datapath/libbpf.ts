@@ -133,6 +133,7 @@ function bind() {
     hookCreate: library.func("int bpf_tc_hook_create(_Inout_ bpf_tc_hook *hook)"),
     hookDestroy: library.func("int bpf_tc_hook_destroy(_Inout_ bpf_tc_hook *hook)"),
     tcAttach: library.func("int bpf_tc_attach(_Inout_ bpf_tc_hook *hook, _Inout_ bpf_tc_opts *opts)"),
+    tcQuery: library.func("int bpf_tc_query(_In_ bpf_tc_hook *hook, _Inout_ bpf_tc_opts *opts)"),
     tcDetach: library.func("int bpf_tc_detach(_Inout_ bpf_tc_hook *hook, _Inout_ bpf_tc_opts *opts)"),
     testRun: library.func("int bpf_prog_test_run_opts(int program, _Inout_ bpf_test_run_opts *opts)"),
     ringNew: library.func(
@@ -423,6 +424,12 @@ export function attachFilter(program: number, ifindex: number, handle: number): 
 export function detachFilter(ifindex: number, handle: number): void {
   const result = lib().tcDetach(tcHook(ifindex, BPF_TC_INGRESS), tcOpts(handle));
   check(result, `detach the filter from interface ${ifindex}`, ENOENT, ENODEV, EINVAL);
+}
+
+/** Whether there is a filter with this handle. */
+export function hasFilter(ifindex: number, handle: number): boolean {
+  const result = lib().tcQuery(tcHook(ifindex, BPF_TC_INGRESS), tcOpts(handle));
+  return check(result, `look for the filter of interface ${ifindex}`, ENOENT, ENODEV, EINVAL) === 0;
 }
 
 function tcHook(ifindex: number, attachPoint: number) {

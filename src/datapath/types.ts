@@ -300,6 +300,8 @@ export interface Datapath {
   /** Detaches; also clears what is left of an interface that is gone. Nothing to do is no error. */
   detach(program: ProgramName, ifindex: number): void;
   attachments(): Attachment[];
+  /** Whether the kernel has the program on the interface still; `attachments` goes by what this and earlier agents attached. */
+  isAttached(program: ProgramName, ifindex: number): boolean;
   /** Counters of the whole datapath, vifs that are gone included. */
   counters(): Counters;
   /** Counters of one vif; undefined when it is not known. */

@@ -1,0 +1,71 @@
+import { fetchWhy, RefusedError } from "../api/client.ts";
+import type { WhyBody } from "../api/why.ts";
+import { isIpv4 } from "../packet/address.ts";
+import { askAgent, type WhichAgent } from "./agent-socket.ts";
+import { CommandError } from "./config.ts";
+import { EXIT } from "./exit-codes.ts";
+import { type Paint, paintFor } from "./paint.ts";
+
+/** `onlink why`: the links between a guest and a service, and the first that is broken. Its exit status says whether one is. */
+export async function why(
+  guest: string,
+  to: string | undefined,
+  options: WhichAgent & { json?: boolean },
+): Promise<number> {
+  const target = to === undefined ? {} : parseTarget(to);
+  const body = await ask(options, (socket) => fetchWhy(socket, { guest, ...target }));
+  process.stdout.write(
+    options.json ? `${JSON.stringify(body, null, 2)}\n` : formatWhy(body, paintFor(process.stdout)),
+  );
+  return body.links.some(({ state }) => state === "broken") ? EXIT.failed : EXIT.ok;
+}
+
+async function ask<T>(options: WhichAgent, request: (socket: string) => Promise<T>): Promise<T> {
+  try {
+    return await askAgent("why", options, request);
+  } catch (error) {
+    if (!(error instanceof RefusedError)) throw error;
+    throw new CommandError(error.message, EXIT.badInput);
+  }
+}
+
+/** `ADDRESS` or `ADDRESS:PORT`. Throws `CommandError`. */
+export function parseTarget(text: string): { address: string; port?: number } {
+  const [, address = "", digits] = /^([^:]+)(?::([1-9]\d{0,4}))?$/.exec(text) ?? [];
+  const port = digits === undefined ? undefined : Number(digits);
+  if (!isIpv4(address) || (port ?? 0) > 65_535) {
+    throw new CommandError(
+      `${JSON.stringify(text)} is no service address; expected one like 169.254.169.254 or 169.254.169.254:80`,
+      EXIT.badInput,
+    );
+  }
+  return { address, ...(port !== undefined && { port }) };
+}
+
+/** The answer for people: a line for each link, then what is broken and the mend. */
+export function formatWhy({ interface: name, addresses, to, links }: WhyBody, paint: Paint): string {
+  const target = to.port === undefined ? to.address : `${to.address}:${to.port}`;
+  const who = addresses.length === 0 ? name : `${name} (${addresses.join(", ")})`;
+  const width = Math.max(...links.map(({ link }) => link.length));
+  const lines = links.map(({ link, state, says, age }) => {
+    const word = state.padEnd(7);
+    const painted = state === "broken" ? paint.bad(word) : state === "ok" ? paint.good(word) : word;
+    return `  ${painted}  ${link.padEnd(width)}  ${says}${age === undefined ? "" : `, ${ago(age)}`}\n`;
+  });
+  const broken = links.find(({ state }) => state === "broken");
+  const verdict =
+    broken === undefined
+      ? "As far as this host has seen, nothing is broken.\n"
+      : `${paint.bad(`${broken.link}: ${broken.says}`)}\nMend: ${broken.mend}\n`;
+  return `${who} to ${target}\n\n${lines.join("")}\n${verdict}`;
+}
+
+/** An age in s, in the unit that suits it. */
+function ago(seconds: number): string {
+  if (seconds < 1) return "just now";
+  if (seconds < 120) return `${Math.floor(seconds)} s ago`;
+  if (seconds < 7200) return `${Math.floor(seconds / 60)} min ago`;
+  return seconds < 172_800
+    ? `${Math.floor(seconds / 3600)} h ago`
+    : `${Math.floor(seconds / 86_400)} days ago`;
+}
