@@ -9,22 +9,27 @@ import { output, requestFrom, shell } from "./support/commands.ts";
 
 const ADDRESS = "169.254.169.254";
 const URL = `http://${ADDRESS}`;
+/** Served by the metadata service, whose upstream is down. */
+const METADATA = "169.254.169.251";
 /** No route leads there. */
 const NOWHERE = "198.51.100.9";
 
 let lab: Lab;
 const guests = new Map<string, Guest>();
 
-/** The answer for a guest, and what a person reads. */
+/** The answer for a guest. */
 async function why(guest: string, to: string) {
-  const args = ["why", "--config", CONFIG_FILE, guest, to];
-  const json = await onlink(lab, ...args, "--json");
-  const text = await onlink(lab, ...args);
-  if (json.stdout === "") throw new Error(json.stderr);
-  const { links }: WhyBody = JSON.parse(json.stdout);
+  const { code, stdout, stderr } = await onlink(lab, "why", "--config", CONFIG_FILE, guest, to, "--json");
+  if (stdout === "") throw new Error(stderr);
+  const { links }: WhyBody = JSON.parse(stdout);
   const broken = links.find(({ state }) => state === "broken");
-  expect(text.code).toBe(broken === undefined ? 0 : 1);
-  return { broken, links, text: text.stdout };
+  expect(code).toBe(broken === undefined ? 0 : 1);
+  return { broken, links };
+}
+
+/** What a person reads. */
+async function readWhy(guest: string, to: string): Promise<string> {
+  return (await onlink(lab, "why", "--config", CONFIG_FILE, guest, to)).stdout;
 }
 
 const guest = (name: string) => guests.get(name)!;
@@ -51,12 +56,15 @@ beforeAll(async () => {
   await startAgent(lab, {
     services: [
       { name: "web", address: ADDRESS, port: 80, backends: ["127.0.0.1:8080"] },
+      { name: "metadata", address: METADATA, port: 80, kind: "metadata" },
       { name: "dead", address: "169.254.169.253", port: 53, protocol: "udp", backends: [`${NOWHERE}:53`] },
       { name: "mute", address: "169.254.169.252", port: 9, protocol: "udp", backends: ["127.0.0.1:9"] },
     ],
+    metadata: { mode: "proxy", proxy: { upstream: "http://127.0.0.1:1", secret: "s3cret" } },
     interfaces: [
       { name: "vif-spoofer", addresses: ["10.0.1.5"] },
-      ...["well", "silent", "greedy", "victim", "thief"].map((name) => ({ name: `vif-${name}` })),
+      { name: "vif-well", instanceId: "6f3a0a3e-3b1c-4f0e-9a53-1f3a6a1d2c11" },
+      ...["silent", "greedy", "victim", "thief"].map((name) => ({ name: `vif-${name}` })),
     ],
     limits: { flowsPerInterface: 4 },
   });
@@ -65,7 +73,7 @@ afterAll(() => lab?.close());
 
 test("a guest that is served: nothing is broken, and it is found by the address that it uses", async () => {
   await requestFrom(guest("well"), URL);
-  const { broken, links, text } = await why("10.0.1.3", `${ADDRESS}:80`);
+  const { broken, links } = await why("10.0.1.3", `${ADDRESS}:80`);
   expect(broken).toBeUndefined();
   expect(links.map(({ link, state }) => `${link} ${state}`)).toEqual([
     "vif ok",
@@ -78,6 +86,7 @@ test("a guest that is served: nothing is broken, and it is found by the address 
   ]);
   for (const link of ["arp", "packets", "answer"])
     expect(links.find((one) => one.link === link)?.age).toBeLessThan(60);
+  const text = await readWhy("vif-well", `${ADDRESS}:80`);
   expect(text).toMatch(/^vif-well to 169\.254\.169\.254:80\n/);
   expect(text).toContain("nothing is broken");
 });
@@ -100,9 +109,11 @@ test("the guest never asked", async () => {
 test("spoofed source: named with the address that came and those that are its own", async () => {
   await output(guest("spoofer"), ["ip", "addr", "add", "10.9.9.9/32", "dev", "eth0"]);
   await guest("spoofer").run(["curl", "--silent", "--max-time", "1", "--interface", "10.9.9.9", URL]);
-  const { broken, text } = await why("vif-spoofer", ADDRESS);
+  const { broken } = await why("vif-spoofer", ADDRESS);
   expect(broken).toMatchObject({ link: "source", says: expect.stringContaining("10.9.9.9") });
-  expect(text).toMatch(/source: packets from 10\.9\.9\.9 .*; its addresses are 10\.0\.1\.5\nMend: /);
+  expect(await readWhy("vif-spoofer", ADDRESS)).toMatch(
+    /source: packets from 10\.9\.9\.9 .*; its addresses are 10\.0\.1\.5\nMend: /,
+  );
 });
 
 test("over its limit of flows", async () => {
@@ -130,6 +141,17 @@ test("the backend is down", async () => {
     says: expect.stringContaining(`${NOWHERE}:53 out of use: no route to it`),
     age: expect.any(Number),
   });
+});
+
+test("the metadata service does not know who the guest is, or its upstream is down", async () => {
+  await Promise.all(["well", "victim"].map((name) => tryToAsk(name, `http://${METADATA}/`)));
+  expect((await why("vif-victim", `${METADATA}:80`)).broken).toMatchObject({
+    link: "metadata",
+    says: expect.stringMatching(/was 404: it does not know who this guest is/),
+    mend: expect.stringContaining("instanceId"),
+  });
+  const byInstance = await why("6f3a0a3e-3b1c-4f0e-9a53-1f3a6a1d2c11", `${METADATA}:80`);
+  expect(byInstance.broken).toMatchObject({ link: "metadata", says: expect.stringContaining("was 502") });
 });
 
 test("somebody else answered", async () => {

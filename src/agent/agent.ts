@@ -330,7 +330,10 @@ function follow(
         network,
         datapath,
         services: serviceStatuses(),
-        metadata: metadata.stats().guests,
+        metadata: {
+          services: config.services.flatMap(({ kind, name }) => (kind === "metadata" ? [name] : [])),
+          guests: metadata.stats().guests,
+        },
         recent: events.recent(),
         limits: config.limits,
         now: process.hrtime.bigint(),

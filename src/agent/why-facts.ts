@@ -7,7 +7,7 @@ import type { AgentEvent } from "./event.ts";
 import type { GuestIdentity } from "./guest-identity.ts";
 import type { Interfaces } from "./interfaces.ts";
 import type { ServiceStatus } from "./status.ts";
-import { diagnose, type WhyFacts, type WhyLink } from "./why.ts";
+import { diagnose, type WhyFacts, type WhyLink, wantedServices } from "./why.ts";
 
 /** What an operator asks. */
 export interface WhyQuestion {
@@ -42,8 +42,8 @@ export interface WhySources {
   network: Pick<Rtnetlink, "link" | "links">;
   datapath: Pick<Datapath, "vifs" | "vifEvidence" | "isAttached" | "flowCount">;
   services: ServiceStatus[];
-  /** What the metadata service answered its guests. */
-  metadata: readonly GuestStats[];
+  /** The names of the services of kind metadata, and what was answered to guests. */
+  metadata: { services: readonly string[]; guests: readonly GuestStats[] };
   recent: readonly AgentEvent[];
   limits: { flows: number; flowsPerInterface: number };
   /** CLOCK_MONOTONIC, ns. */
@@ -110,7 +110,7 @@ function gatherFacts(name: string, to: WhyFacts["to"], sources: WhySources): Why
     seen: evidence === undefined ? {} : whatWasSeen(evidence, sources.now),
     conflict: lastConflict(to.address, sources.recent),
     hostMacs: new Set([GATEWAY_MAC, ...network.links().flatMap(({ mac }) => mac ?? [])]),
-    metadata: lastAnswer(name, sources),
+    metadata: lastAnswer(name, to, sources),
     flows: {
       vif: ifindex === undefined ? 0 : datapath.flowCount(ifindex),
       vifLimit: limits.flowsPerInterface,
@@ -142,8 +142,13 @@ function whatWasSeen(evidence: VifEvidence, now: bigint): WhyFacts["seen"] {
   };
 }
 
-function lastAnswer(name: string, { metadata }: WhySources): WhyFacts["metadata"] {
-  const guest = metadata.find((one) => one.interface === name);
+function lastAnswer(
+  name: string,
+  to: WhyFacts["to"],
+  { services, metadata }: WhySources,
+): WhyFacts["metadata"] {
+  const isMetadata = wantedServices({ to, services }).some((one) => metadata.services.includes(one.name));
+  const guest = isMetadata ? metadata.guests.find((one) => one.interface === name) : undefined;
   if (guest?.last === undefined) return undefined;
   const { status, at } = guest.last;
   return { status, age: secondsSince(at), identified: guest.instanceId !== undefined };

@@ -127,7 +127,7 @@ function judgeVif({ vif }: WhyFacts): WhyLink {
 }
 
 /** The services of the address that the guest may mean. */
-function wantedServices({ to, services }: WhyFacts): ServiceStatus[] {
+export function wantedServices({ to, services }: Pick<WhyFacts, "to" | "services">): ServiceStatus[] {
   return services.filter(
     ({ address, port }) => address === to.address && (to.port === undefined || port === to.port),
   );
