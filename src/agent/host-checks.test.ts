@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../config/load.ts";
+import type { Capability } from "../linux/capabilities.ts";
 import type { InterfaceAddress, Link, Rtnetlink } from "../linux/rtnetlink.ts";
 import { fakeLink, fakeNetwork } from "./fakes.ts";
 import { checkAddresses, checkCapabilities, checkDevice } from "./host-checks.ts";
@@ -20,11 +21,17 @@ const pair = [fakeLink(4, "onlink0", { peer: 5 }), fakeLink(5, "onlink0p", { pee
 
 describe("host checks", () => {
   it("name the capabilities that are missing", () => {
-    expect(checkCapabilities(new Set(["CAP_NET_ADMIN", "CAP_SYS_ADMIN"])).ok).toBe(true);
-    expect(checkCapabilities(new Set(["CAP_NET_ADMIN"]))).toEqual({
+    const check = (...effective: Capability[]) => checkCapabilities("/pins", new Set(effective));
+    expect(check("CAP_NET_ADMIN", "CAP_SYS_ADMIN").ok).toBe(true);
+    expect(check("CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON")).toEqual({
       name: "capabilities",
       ok: false,
       detail: "missing: CAP_SYS_ADMIN",
+      mend: "run onlink as root, or mount a bpffs on /pins beforehand",
+    });
+    expect(checkCapabilities(undefined, new Set(["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"])).ok).toBe(true);
+    expect(check("CAP_SYS_ADMIN")).toMatchObject({
+      detail: "missing: CAP_NET_ADMIN",
       mend: "run onlink as root",
     });
   });

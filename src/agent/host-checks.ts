@@ -14,19 +14,25 @@ export interface Check {
   mend?: string;
 }
 
-/** What an agent cannot do without. CAP_SYS_ADMIN, needed to mount the bpffs, stands for CAP_BPF and CAP_PERFMON too. */
-const NEEDED: readonly Capability[] = ["CAP_NET_ADMIN", "CAP_SYS_ADMIN"];
+/** What an agent cannot do without. Without CAP_PERFMON the verifier takes no variable offset into the stack. */
+const NEEDED: readonly Capability[] = ["CAP_BPF", "CAP_NET_ADMIN", "CAP_PERFMON"];
 
-/** Whether this process may do what an agent does. */
-export function checkCapabilities(effective: ReadonlySet<Capability> = effectiveCapabilities()): Check {
-  const missing = NEEDED.filter((capability) => !effective.has(capability));
-  if (missing.length === 0) return { name: "capabilities", ok: true, detail: NEEDED.join(", ") };
-  return {
-    name: "capabilities",
-    ok: false,
-    detail: `missing: ${missing.join(", ")}`,
-    mend: "run onlink as root",
-  };
+/** What CAP_SYS_ADMIN includes (capabilities(7)). */
+const IN_SYS_ADMIN: ReadonlySet<Capability> = new Set(["CAP_BPF", "CAP_PERFMON"]);
+
+/** Whether this process may do what an agent does. `toMount`: where it has to mount a bpffs, unless there is one. */
+export function checkCapabilities(
+  toMount: string | undefined,
+  effective: ReadonlySet<Capability> = effectiveCapabilities(),
+): Check {
+  const name = "capabilities";
+  const needed: readonly Capability[] = toMount === undefined ? NEEDED : [...NEEDED, "CAP_SYS_ADMIN"];
+  const has = (capability: Capability) =>
+    effective.has(capability) || (IN_SYS_ADMIN.has(capability) && effective.has("CAP_SYS_ADMIN"));
+  const missing = needed.filter((capability) => !has(capability));
+  if (missing.length === 0) return { name, ok: true, detail: needed.join(", ") };
+  const mount = missing.includes("CAP_SYS_ADMIN") ? `, or mount a bpffs on ${toMount} beforehand` : "";
+  return { name, ok: false, detail: `missing: ${missing.join(", ")}`, mend: `run onlink as root${mount}` };
 }
 
 /** Whether the names and addresses that the configuration gives to the agent are free on this host. */

@@ -47,9 +47,9 @@ describe("the record", () => {
 
 describe("a private mount namespace", () => {
   it("is refused where the bpffs would have to be mounted in it", () => {
-    expect(() => checkBpffs(folder, { self: "mnt:[1]", host: "mnt:[1]" })).not.toThrow();
-    expect(() => checkBpffs(folder, { self: "mnt:[2]", host: "mnt:[1]" })).toThrow(
-      `mkdir -p ${folder}/bpf && mount -t bpf bpf ${folder}/bpf`,
-    );
+    const check = (host: string | undefined) => checkBpffs(folder, () => ({ self: "mnt:[1]", host }));
+    expect(() => check("mnt:[1]")).not.toThrow();
+    expect(() => check("mnt:[2]")).toThrow(`mkdir -p ${folder}/bpf && mount -t bpf bpf ${folder}/bpf`);
+    expect(() => check(undefined)).toThrow("this may be a private mount namespace");
   });
 });

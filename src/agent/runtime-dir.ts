@@ -101,21 +101,41 @@ export function writeRecord(runtimeDir: string, record: AgentRecord): void {
   writeFileAtomically(runtimePaths(runtimeDir).record, `${JSON.stringify(record, null, 2)}\n`);
 }
 
-/**
- * Throws `AgentError` where the bpffs would have to be mounted in a mount namespace that is not the host's: it would end with the
- * last process in there, and the datapath with it. `self` and `host` name the namespaces of this process and of process 1.
- */
-export function checkBpffs(runtimeDir: string, namespaces = mountNamespaces()): void {
+/** Where an agent has to mount a bpffs; undefined where one is there already. */
+export function bpffsToMount(runtimeDir: string): string | undefined {
   const { pins } = runtimePaths(runtimeDir);
-  if (isBpffs(pins) || namespaces.self === namespaces.host) return;
+  return isBpffs(pins) ? undefined : pins;
+}
+
+/** The mount namespaces of this process and of process 1: that of the host, or of the container that this is. */
+interface MountNamespaces {
+  self: string;
+  /** Undefined where this process may not know it: that takes all the capabilities of process 1, or CAP_SYS_PTRACE. */
+  host: string | undefined;
+}
+
+/**
+ * Throws `AgentError` where the bpffs would have to be mounted in a mount namespace that is not the host's, or may be another: it would
+ * end with the last process in there, and the datapath with it.
+ */
+export function checkBpffs(runtimeDir: string, namespaces: () => MountNamespaces = mountNamespaces): void {
+  const pins = bpffsToMount(runtimeDir);
+  if (pins === undefined) return;
+  const { self, host } = namespaces();
+  if (self === host) return;
+  const where = host === undefined ? "this may be" : "this is";
   throw new AgentError(
-    `this is a private mount namespace: a bpffs mounted here would end with the agent, and the datapath with it; mount one on the host beforehand (mkdir -p ${pins} && mount -t bpf bpf ${pins}), or run onlink in the host's mount namespace`,
+    `${where} a private mount namespace: a bpffs mounted here would end with the agent, and the datapath with it; mount one on the host beforehand (mkdir -p ${pins} && mount -t bpf bpf ${pins}), or run onlink in the host's mount namespace, as root with all capabilities`,
   );
 }
 
-/** Of this process and of process 1: that of the host, or of the container that this is. */
-function mountNamespaces(): { self: string; host: string } {
-  return { self: readlinkSync("/proc/self/ns/mnt"), host: readlinkSync("/proc/1/ns/mnt") };
+function mountNamespaces(): MountNamespaces {
+  const self = readlinkSync("/proc/self/ns/mnt");
+  try {
+    return { self, host: readlinkSync("/proc/1/ns/mnt") };
+  } catch {
+    return { self, host: undefined };
+  }
 }
 
 /** Mounts a bpffs for the pins where there is none. */

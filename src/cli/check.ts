@@ -1,6 +1,8 @@
 import { type Check, checkCapabilities, checkReserved } from "../agent/host-checks.ts";
+import { bpffsToMount } from "../agent/runtime-dir.ts";
 import { formatConfigError, loadConfig } from "../config/load.ts";
 import { probeDatapath } from "../datapath/probe.ts";
+import { DEFAULT_RUNTIME_DIR } from "./config.ts";
 import { EXIT } from "./exit-codes.ts";
 
 /** `onlink check`: is the configuration right, and can this host run it? */
@@ -10,7 +12,7 @@ export async function check(options: { config: string; json?: boolean }): Promis
     ...(result.ok
       ? [{ name: "config", ok: true, detail: options.config }]
       : result.errors.map((error) => ({ name: "config", ok: false, detail: formatConfigError(error) }))),
-    checkCapabilities(),
+    checkCapabilities(bpffsToMount(result.ok ? result.config.agent.runtimeDir : DEFAULT_RUNTIME_DIR)),
     ...probeDatapath(),
     ...(result.ok ? checkReserved(result.config) : []),
   ];

@@ -2,13 +2,14 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { checkCapabilities } from "../agent/host-checks.ts";
+import { runtimePaths } from "../agent/runtime-dir.ts";
 import { probeDatapath } from "../datapath/probe.ts";
 import type { RequestSeen } from "../lab/http-server.ts";
 import { type Guest, type Lab, type Namespace, openLab } from "../lab/lab.ts";
 import { labProblems, missingTools } from "../lab/requirements.ts";
 import { startHttpServer } from "../lab/servers.ts";
 import type { GuestSpec } from "../lab/topology.ts";
-import { CommandError } from "./config.ts";
+import { CommandError, DEFAULT_RUNTIME_DIR } from "./config.ts";
 import {
   type Answer,
   COMMANDS,
@@ -82,7 +83,7 @@ export async function demoInLab(): Promise<number> {
 export function labDemoProblems(): string[] {
   const problems = [...labProblems(), ...missingTools([["curl", "curl"]])];
   if (problems.length > 0) return problems;
-  const capabilities = checkCapabilities();
+  const capabilities = checkCapabilities(runtimePaths(DEFAULT_RUNTIME_DIR).pins);
   if (!capabilities.ok)
     return [
       `capabilities ${capabilities.detail}, as for root of a container; run it on the host, or in a privileged container`,

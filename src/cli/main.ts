@@ -37,6 +37,11 @@ function onlink(setExitCode: (code: number) => void): Command {
     "onlink run --config ./onlink.yaml",
   ])
     .option("--config <file>", "the configuration", DEFAULT_CONFIG)
+    .addOption(
+      new Option("--log-level <level>", "the least that is worth a line in the log")
+        .choices(["error", "warn", "info"])
+        .default("info"),
+    )
     .action(async (options) => setExitCode(await (await import("./run.ts")).run(options)));
 
   command("check", "is the configuration right, and can this host run it?", [

@@ -3,19 +3,21 @@ import { type Logger, pino } from "pino";
 import { type Agent, startAgent } from "../agent/agent.ts";
 import { messageOf } from "../agent/errors.ts";
 import { checkCapabilities } from "../agent/host-checks.ts";
+import { bpffsToMount } from "../agent/runtime-dir.ts";
 import { createMetrics } from "../api/metrics.ts";
 import { checkSocketPath, serveApi } from "../api/server.ts";
 import { loadConfig } from "../config/load.ts";
 import { watchFile } from "../config/watch.ts";
+import { openServiceManager, type ServiceManager } from "../linux/service-manager.ts";
 import { CommandError, readConfig } from "./config.ts";
 import { EXIT } from "./exit-codes.ts";
 import { version } from "./version.ts";
 
 /** `onlink run`: the agent in the foreground, until SIGTERM or SIGINT. Logs are JSON lines on standard output. */
-export async function run(options: { config: string }): Promise<number> {
+export async function run(options: { config: string; logLevel: string }): Promise<number> {
   const started = performance.now();
   const config = readConfig(options.config);
-  const capabilities = checkCapabilities();
+  const capabilities = checkCapabilities(bpffsToMount(config.agent.runtimeDir));
   if (!capabilities.ok) {
     throw new CommandError(`capabilities ${capabilities.detail}; ${capabilities.mend}`, EXIT.failed);
   }
@@ -24,10 +26,13 @@ export async function run(options: { config: string }): Promise<number> {
   process.umask(0o077);
   // Written at once, so that a log says what was done up to a sudden end.
   const log = pino(
-    { base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    { base: null, level: options.logLevel, timestamp: pino.stdTimeFunctions.isoTime },
     pino.destination({ dest: 1, sync: true }),
   );
 
+  const manager = openServiceManager(process.env, (error) =>
+    log.warn({ reason: error.message }, "cannot tell the service manager"),
+  );
   const end = endOfRun();
   const metrics = createMetrics();
   const agent = startAgent({
@@ -38,7 +43,7 @@ export async function run(options: { config: string }): Promise<number> {
     onFailure: end.fail,
     onReconcile: metrics.onReconcile,
   });
-  const following = followConfig(options.config, agent, log);
+  const following = followConfig(options.config, agent, manager, log);
   try {
     const api = await serveApi({ socket: config.api.socket, agent, metrics });
     try {
@@ -54,24 +59,33 @@ export async function run(options: { config: string }): Promise<number> {
         },
         "ready",
       );
+      manager.status(statusLine(agent));
+      manager.ready();
       const signal = await end.reached;
       log.info({ signal }, "stopping; the datapath stays in place");
+      manager.stopping();
     } finally {
       await api.close();
     }
   } finally {
     following.close();
+    manager.close();
     await agent.stop();
   }
   return EXIT.ok;
 }
 
 /** Has the agent take over the configuration whenever its file changes, and on SIGHUP. */
-function followConfig(file: string, agent: Agent, log: Logger): { close(): void } {
-  const reload = () => agent.reload(loadConfig(file));
+function followConfig(file: string, agent: Agent, manager: ServiceManager, log: Logger): { close(): void } {
+  const reload = () => {
+    agent.reload(loadConfig(file));
+    manager.status(statusLine(agent));
+  };
   const onHangup = () => {
     log.info({ file }, "reading the configuration again");
+    manager.reloading();
     reload();
+    manager.ready();
   };
   process.on("SIGHUP", onHangup);
   const watched = watchFile(file, {
@@ -90,6 +104,15 @@ function followConfig(file: string, agent: Agent, log: Logger): { close(): void 
       watched.close();
     },
   };
+}
+
+/** The agent in a line, for the service manager. */
+function statusLine(agent: Agent): string {
+  const { services, interfaces, configuration } = agent.status();
+  const attached = interfaces.filter(({ state }) => state === "attached").length;
+  const refused =
+    configuration.errors === undefined ? "" : `; configuration refused: ${configuration.errors[0]}`;
+  return `${services.length} services, ${attached} interfaces${refused}`;
 }
 
 /** Settles when the agent is to stop: with a signal's name, or with an error. */

@@ -87,7 +87,7 @@ export function loadDatapath(options: DatapathOptions): Datapath {
       name === "reverse" ? (pinnedCapacity(join(mapsDir, name)) ?? options.flowCapacity) : undefined,
     );
     loadObject(object);
-    makeShards(object, options.flowCapacity);
+    makeShards(object, mapsDir, options.flowCapacity);
     for (const name of Object.values(PROGRAMS)) {
       const path = join(programsDir, name);
       rmSync(path, { force: true });
@@ -137,7 +137,7 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
   const counters = openCounters(map("counters"), map("vif_counters"));
   const vifs = openVifs(map, counters);
   const first = u32Layout.encode({ value: 0 });
-  const shards = openShards(object);
+  const shards = openShards(join(pinDir, "maps"));
   const storedSettings = () => {
     const bytes = new Uint8Array(settingsLayout.size);
     lookupElement(settings, first, bytes);

@@ -1,4 +1,5 @@
 /** The flow maps: made, listed page by page, and searched by the datapath itself. */
+import { join } from "node:path";
 import { ETHERNET_HEADER_LENGTH } from "../packet/ethernet.ts";
 import { DatapathError } from "./errors.ts";
 import { FLOW_SHARDS, flowFilterLayout, flowKeyLayout, flowLayout, u32Layout } from "./layout.ts";
@@ -6,10 +7,11 @@ import {
   type BpfObject,
   closeFd,
   createHashMap,
+  getPinned,
   lookupElement,
-  mapById,
   mapFd,
   nextBatch,
+  pinObject,
   testRun,
   updateElement,
 } from "./libbpf.ts";
@@ -21,27 +23,35 @@ import type { Flow, FlowFilter, FlowKey, FlowPage } from "./types.ts";
  */
 const SHARD_SLACK = 2;
 
-/** Makes the maps inside `flows` that are not there yet. */
-export function makeShards(object: BpfObject, flowCapacity: number): void {
+/**
+ * Makes the maps inside `flows` that are not there yet, each pinned in `mapsDir` besides: they could be found by their ids in `flows`, but
+ * the kernel gives maps by id to CAP_SYS_ADMIN alone.
+ */
+export function makeShards(object: BpfObject, mapsDir: string, flowCapacity: number): void {
   const flows = mapFd(object, "flows");
   const capacity = Math.ceil(flowCapacity / FLOW_SHARDS) * SHARD_SLACK;
   for (let shard = 0; shard < FLOW_SHARDS; shard++) {
     const key = u32Layout.encode({ value: shard });
-    if (lookupElement(flows, key, new Uint8Array(4))) continue;
-    const fd = createHashMap(`flows_${shard}`, flowKeyLayout.size, flowLayout.size, capacity);
-    updateElement(flows, key, u32Layout.encode({ value: fd }));
+    const path = shardPin(mapsDir, shard);
+    let fd = getPinned(path);
+    if (fd === undefined) {
+      fd = createHashMap(`flows_${shard}`, flowKeyLayout.size, flowLayout.size, capacity);
+      pinObject(fd, path);
+    }
+    // An agent may have been killed in between.
+    if (!lookupElement(flows, key, new Uint8Array(4)))
+      updateElement(flows, key, u32Layout.encode({ value: fd }));
     closeFd(fd);
   }
 }
 
 /** The maps inside `flows`, opened; to be closed by the caller. */
-export function openShards(object: BpfObject): number[] {
-  const flows = mapFd(object, "flows");
-  return Array.from({ length: FLOW_SHARDS }, (_, shard) => {
-    const id = new Uint8Array(4);
-    lookupElement(flows, u32Layout.encode({ value: shard }), id);
-    return mapById(u32Layout.read(id).value);
-  });
+export function openShards(mapsDir: string): number[] {
+  return Array.from({ length: FLOW_SHARDS }, (_, shard) => getPinned(shardPin(mapsDir, shard))!);
+}
+
+function shardPin(mapsDir: string, shard: number): string {
+  return join(mapsDir, `flows_${shard}`);
 }
 
 /** Where a page begins: a shard, and the bucket in it. */

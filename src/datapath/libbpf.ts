@@ -123,7 +123,6 @@ function bind() {
     createMap: library.func(
       "int bpf_map_create(int type, const char *name, uint32_t key_size, uint32_t value_size, uint32_t max_entries, _Inout_ bpf_map_create_opts *opts)",
     ),
-    mapById: library.func("int bpf_map_get_fd_by_id(uint32_t id)"),
     pin: library.func("int bpf_obj_pin(int fd, const char *path)"),
     get: library.func("int bpf_obj_get(const char *path)"),
     info: library.func("int bpf_obj_get_info_by_fd(int fd, void *info, _Inout_ uint32_t *length)"),
@@ -331,11 +330,6 @@ export function createHashMap(name: string, keySize: number, valueSize: number, 
   };
   const fd = lib().createMap(BPF_MAP_TYPE_HASH, name, keySize, valueSize, capacity, opts);
   return check(fd, `make the map ${name}`);
-}
-
-/** A descriptor, the caller's, of the map with this id. */
-export function mapById(id: number): number {
-  return check(lib().mapById(id), `open the map with id ${id}`);
 }
 
 /** Pins a descriptor. */

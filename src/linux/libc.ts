@@ -17,6 +17,9 @@ const c = {
   umount2: libc.func("int umount2(const char *target, int flags)"),
   socket: libc.func("int socket(int domain, int type, int protocol)"),
   bind: libc.func("int bind(int fd, const void *address, unsigned int length)"),
+  sendto: libc.func(
+    "long sendto(int fd, const void *data, size_t size, int flags, const void *address, unsigned int length)",
+  ),
   setsockopt: libc.func("int setsockopt(int fd, int level, int name, const int *value, unsigned int length)"),
   ioctl: libc.func("int ioctl(int fd, unsigned long request, void *argument)"),
   setns: libc.func("int setns(int fd, int type)"),
@@ -178,6 +181,27 @@ function setOption(fd: number, level: number, option: number, value: number): vo
     "setsockopt",
     `cannot set option ${option} of level ${level} on a socket`,
   );
+}
+
+const AF_UNIX = 1;
+const SOCK_DGRAM = 2;
+const MSG_DONTWAIT = 0x40;
+const MSG_NOSIGNAL = 0x4000;
+
+/** Sends one datagram to a UNIX socket: a path, or an abstract name with `@` in place of the zero byte (unix(7)). Waits for nobody. */
+export function sendDatagram(name: string, data: Uint8Array): void {
+  const fd = checked(c.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), "socket", "cannot open a UNIX socket");
+  try {
+    // struct sockaddr_un: family, name. An abstract name ends with the length, a path with a zero byte.
+    const isAbstract = name.startsWith("@");
+    const address = Buffer.from(`\0\0${isAbstract ? `\0${name.slice(1)}` : `${name}\0`}`);
+    writeU16(address, AF_UNIX);
+    const flags = MSG_DONTWAIT | MSG_NOSIGNAL;
+    const sent = c.sendto(fd, data, data.length, flags, address, address.length);
+    checked(sent, "sendto", `cannot send to the UNIX socket ${name}`);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** ioctl(2) with a buffer that the kernel reads and writes. */

@@ -25,7 +25,6 @@ import {
   forEachElement,
   getPinned,
   lookupElement,
-  mapById,
   updateElement,
 } from "../../src/datapath/libbpf.ts";
 import { readPerCpu } from "../../src/datapath/maps.ts";
@@ -97,11 +96,7 @@ export function openKernel() {
     fragments: pinned("fragments"),
     vifStates: pinned("vif_states"),
   };
-  const shards = Array.from({ length: FLOW_SHARDS }, (_, shard) => {
-    const id = new Uint8Array(4);
-    lookupElement(maps.flows, u32Layout.encode({ value: shard }), id);
-    return mapById(u32Layout.read(id).value);
-  });
+  const shards = Array.from({ length: FLOW_SHARDS }, (_, shard) => pinned(`flows_${shard}`));
   const reasonFrames = () =>
     Array.from({ length: REASON_COUNT }, (_, reason) =>
       readPerCpu(maps.counters, u32Layout.encode({ value: reason }), counterLayout.size)!.reduce(

@@ -32,7 +32,7 @@ export async function hostState(lab: Lab): Promise<Record<string, string>> {
 /** Ids of BPF objects of the kernel, as bpftool names their kinds. */
 export type BpfObjects = Record<"prog" | "map" | "link", number[]>;
 
-/** The BPF objects that are pinned by a lab's agent, and the maps inside its maps. */
+/** The BPF objects that are pinned by a lab's agent. */
 export async function pinnedObjects(lab: Lab): Promise<BpfObjects> {
   const show = async (kind: keyof BpfObjects, folder: "programs" | "maps" | "links") => {
     const path = `${lab.root}${PINS}/${folder}`;
@@ -52,12 +52,9 @@ export async function pinnedObjects(lab: Lab): Promise<BpfObjects> {
     );
   };
   const ids = (objects: Array<{ id: number }>) => objects.map(({ id }) => id);
-  const inner: Array<{ inner_map_id: number }> = JSON.parse(
-    await output(lab.host, ["bpftool", "-j", "map", "dump", "pinned", `${PINS}/maps/flows`]),
-  );
   return {
     prog: ids(await show("prog", "programs")),
-    map: [...ids(await show("map", "maps")), ...inner.map((entry) => entry.inner_map_id)],
+    map: ids(await show("map", "maps")),
     link: ids(await show("link", "links")),
   };
 }
