@@ -2,7 +2,13 @@ import type { Config, InterfaceRule } from "../config/schema.ts";
 import type { Datapath } from "../datapath/types.ts";
 import type { GuestIdentity } from "./guest-identity.ts";
 import type { InterfaceState, Interfaces } from "./interfaces.ts";
-import { type RegisteredInterfaces, readRegistration, removeRegistration } from "./registered-interfaces.ts";
+import type { Ports } from "./ports.ts";
+import {
+  type RegisteredInterfaces,
+  readRegistration,
+  registeredAlready,
+  removeRegistration,
+} from "./registered-interfaces.ts";
 import type { InterfaceStatus } from "./status.ts";
 
 /** The interfaces of an agent, and those that are registered while it runs. */
@@ -11,14 +17,14 @@ export interface AgentInterfaces {
   list(counted?: (vif: string) => boolean): InterfaceStatus[];
   /** Undefined where neither the configuration nor a registration has anything for this name. */
   get(name: string): InterfaceStatus | undefined;
-  /** What was registered for this name. */
+  /** What was registered for this name, by itself or by a port. */
   registration(name: string): InterfaceRule | undefined;
   /**
    * Registers an interface, or replaces its registration. Throws `RegistrationError`, and whatever keeps it from being saved; then nothing has
    * changed.
    */
   register(name: string, content: unknown): void;
-  /** Takes a registration back. Throws `RegistrationError`. */
+  /** Takes a registration back; of an interface that a port is registered for, the port. Throws `RegistrationError`. */
   unregister(name: string): void;
   /** Who is behind the vif that has this metadata address; undefined when none has. */
   guestOf(metadataAddress: string): GuestIdentity | undefined;
@@ -27,13 +33,15 @@ export interface AgentInterfaces {
 /** See `AgentInterfaces`. `config` gives the configuration of the moment. */
 export function createAgentInterfaces({
   interfaces,
-  registrations,
+  registered,
+  ports,
   datapath,
   config,
   configFile,
 }: {
   interfaces: Interfaces;
-  registrations: RegisteredInterfaces;
+  registered: RegisteredInterfaces;
+  ports: Ports;
   datapath: Pick<Datapath, "vifCounters" | "flowCount">;
   config: () => Config;
   configFile: string;
@@ -50,13 +58,16 @@ export function createAgentInterfaces({
       const state = interfaces.stateOf(name);
       return state && statusOf(state);
     },
-    registration: (name) => registrations.get(name)?.rule,
+    registration: (name) => (registered.get(name) ?? ports.get(name))?.rule,
     register(name, content) {
-      registrations.put(readRegistration(name, content, config(), configFile));
+      if (ports.idOf(name) !== undefined) throw registeredAlready(name);
+      registered.put(readRegistration(name, content, config(), configFile));
       interfaces.registrationChanged(name);
     },
     unregister(name) {
-      removeRegistration(name, registrations, config(), configFile);
+      const port = ports.idOf(name);
+      if (port !== undefined) ports.remove(port);
+      else removeRegistration(name, registered, config(), configFile);
       interfaces.registrationChanged(name);
     },
     guestOf: interfaces.guestOf,

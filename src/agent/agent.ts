@@ -25,9 +25,15 @@ import {
   parseSaved,
 } from "./metadata-addresses.ts";
 import { createNames } from "./names.ts";
+import { type AgentPorts, openPorts } from "./ports.ts";
 import { attachHost, flowCapacity, keepSettings, prepareHost } from "./prepare.ts";
 import { healthProblems, readinessProblems } from "./problems.ts";
-import { openRegisteredInterfaces } from "./registered-interfaces.ts";
+import {
+  openRegisteredInterfaces,
+  readRegistration,
+  readStoredRegistration,
+  registeredAlready,
+} from "./registered-interfaces.ts";
 import { createLookup } from "./resolver.ts";
 import { lockRuntimeDir, makePrivateDir, runtimePaths } from "./runtime-dir.ts";
 import { loadNames, saveNames } from "./saved-names.ts";
@@ -61,6 +67,7 @@ export interface Agent {
   readonly interfaces: AgentInterfaces;
   /** How the metadata service stands, and what it did. */
   metadata(): MetadataStats;
+  readonly ports: AgentPorts;
   readonly events: Pick<Events, "recent" | "subscribe" | "counts">;
   /** Stops following the host and closes all handles. The datapath goes on working. */
   stop(): Promise<void>;
@@ -141,10 +148,23 @@ function follow(
   let { config } = options;
   let host = foundHost;
   const addresses = loadMetadataAddresses(config);
-  const registrations = openRegisteredInterfaces(config.agent.stateDir, log);
+  const registered = openRegisteredInterfaces(config.agent.stateDir, log);
+  const ports = openPorts({
+    stateDir: config.agent.stateDir,
+    readRule: (name, content, isStored) => {
+      if (isStored) return readStoredRegistration(name, content);
+      if (registered.get(name) === undefined) return readRegistration(name, content, config, configFile);
+      throw registeredAlready(name);
+    },
+    onChange: (name) => interfaces.registrationChanged(name),
+    log,
+  });
   const interfaces = createInterfaces({
     config,
-    registrations,
+    registrations: {
+      get: (name) => registered.get(name) ?? ports.get(name),
+      names: () => [...registered.names(), ...ports.names()],
+    },
     network,
     datapath,
     addresses,
@@ -279,7 +299,8 @@ function follow(
   const serviceStatuses = () => services.list().map(serviceStatus);
   const agentInterfaces = createAgentInterfaces({
     interfaces,
-    registrations,
+    registered,
+    ports,
     datapath,
     config: () => config,
     configFile,
@@ -290,6 +311,7 @@ function follow(
     events,
     interfaces: agentInterfaces,
     metadata: metadata.stats,
+    ports,
     reload(read) {
       if (!read.ok) return refuse(read.errors.map(formatConfigError));
       const obstacles = needsRestart(config, read.config);
@@ -363,6 +385,7 @@ function follow(
       clearInterval(look);
       names.close();
       health.close();
+      ports.close();
       events.close();
       metadata.close();
       await watcher.close();

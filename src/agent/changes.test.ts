@@ -31,6 +31,17 @@ fabric: { ports: [50000, 50999] }`;
     ]);
   });
 
+  it("names one that comes, and one that goes", () => {
+    const listen = '{"address":"127.0.0.1","port":9091}';
+    const given = configOf("api: { listen: 127.0.0.1:9091 }");
+    expect(needsRestart(configOf(""), given)).toEqual([
+      `api.listen: a change from none to ${listen} needs a restart of the agent`,
+    ]);
+    expect(needsRestart(given, configOf(""))).toEqual([
+      `api.listen: a change from ${listen} to none needs a restart of the agent`,
+    ]);
+  });
+
   it("lets everything else change", () => {
     const changed = `
 defaults: { antiSpoof: false }

@@ -58,10 +58,12 @@ function namesChanged<T extends { name: string }>(before: readonly T[], after: r
 
 function changedFields(section: string, before: object, after: object): string[] {
   const old = new Map(Object.entries(before));
-  return Object.entries(after)
-    .filter(([field, value]) => !isDeepStrictEqual(old.get(field), value))
+  const now = new Map(Object.entries(after));
+  const show = (value: unknown) => (value === undefined ? "none" : JSON.stringify(value));
+  return [...new Set([...old.keys(), ...now.keys()])]
+    .filter((field) => !isDeepStrictEqual(old.get(field), now.get(field)))
     .map(
-      ([field, value]) =>
-        `${section}.${field}: a change from ${JSON.stringify(old.get(field))} to ${JSON.stringify(value)} needs a restart of the agent`,
+      (field) =>
+        `${section}.${field}: a change from ${show(old.get(field))} to ${show(now.get(field))} needs a restart of the agent`,
     );
 }

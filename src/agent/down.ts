@@ -8,6 +8,7 @@ import { metadataAddressFile } from "./agent.ts";
 import { isSocket, removeFolderIfEmpty } from "./files.ts";
 import { deleteHostDevice, devicesOf } from "./host-device.ts";
 import { removeJsonFolder } from "./json-folder.ts";
+import { portsDir } from "./ports.ts";
 import { RESERVED_PORTS } from "./prepare.ts";
 import { registrationsDir } from "./registered-interfaces.ts";
 import { formatPortRanges, type PortRange, parsePortRanges, subtractPorts } from "./reserved-ports.ts";
@@ -77,6 +78,8 @@ function takeOutside(
       rmSync(names);
       removed.push(`addresses of names in ${names}`);
     }
+    const ports = portsDir(stateDir);
+    if (removeJsonFolder(ports)) removed.push(`ports in ${ports}`);
     if (removeFolderIfEmpty(stateDir)) removed.push(`directory ${stateDir}`);
   }
   return removed;

@@ -36,11 +36,7 @@ export function registrationsDir(stateDir: string): string {
 export function openRegisteredInterfaces(stateDir: string, log: Logger): RegisteredInterfaces {
   const { folder, contents } = openJsonFolder(
     registrationsDir(stateDir),
-    (name, content): Registration => {
-      const result = parseRegistration(name, content);
-      if (!result.ok) throw new RegistrationError("invalid", result.errors);
-      return { rule: result.rule, disabled: false };
-    },
+    (name, content): Registration => ({ rule: readStoredRegistration(name, content), disabled: false }),
     log,
   );
   return {
@@ -68,6 +64,19 @@ export function readRegistration(
   const result = parseRegistration(name, content, config);
   if (!result.ok) throw new RegistrationError("invalid", result.errors);
   return result.rule;
+}
+
+/** The same of what was taken before: the configuration may have changed since, and wins. Throws `RegistrationError`. */
+export function readStoredRegistration(name: string, content: unknown): InterfaceRule {
+  const result = parseRegistration(name, content);
+  if (!result.ok) throw new RegistrationError("invalid", result.errors);
+  return result.rule;
+}
+
+/** For who comes second. */
+export function registeredAlready(name: string): RegistrationError {
+  const message = `${name} is registered already; take that back first (onlink interface remove ${name})`;
+  return new RegistrationError("conflict", [{ field: "", message }]);
 }
 
 /** Removes the registration of `name`. Throws `RegistrationError` where there is none. */

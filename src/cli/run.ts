@@ -5,6 +5,7 @@ import { messageOf } from "../agent/errors.ts";
 import { checkCapabilities } from "../agent/host-checks.ts";
 import { bpffsToMount } from "../agent/runtime-dir.ts";
 import { createMetrics } from "../api/metrics.ts";
+import { servePortApi } from "../api/port-api.ts";
 import { checkSocketPath, serveApi } from "../api/server.ts";
 import { loadConfig } from "../config/load.ts";
 import { watchFile } from "../config/watch.ts";
@@ -45,8 +46,10 @@ export async function run(options: { config: string; logLevel: string }): Promis
   });
   const following = followConfig(options.config, agent, manager, log);
   try {
-    const api = await serveApi({ socket: config.api.socket, agent, metrics });
+    const served = [await serveApi({ socket: config.api.socket, agent, metrics })];
     try {
+      const { listen } = config.api;
+      if (listen !== undefined) served.push(await servePortApi({ listen, ports: agent.ports }));
       const { services, interfaces, fabric } = agent.status();
       log.info(
         {
@@ -55,6 +58,7 @@ export async function run(options: { config: string; logLevel: string }): Promis
           interfaces: interfaces.filter(({ state }) => state === "attached").length,
           fabric: fabric.filter(({ state }) => state === "attached").length,
           socket: config.api.socket,
+          ...(listen !== undefined && { listen: `${listen.address}:${listen.port}` }),
           ms: Math.round(performance.now() - started),
         },
         "ready",
@@ -65,7 +69,7 @@ export async function run(options: { config: string; logLevel: string }): Promis
       log.info({ signal }, "stopping; the datapath stays in place");
       manager.stopping();
     } finally {
-      await api.close();
+      for (const api of served) await api.close();
     }
   } finally {
     following.close();

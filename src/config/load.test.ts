@@ -327,8 +327,13 @@ describe("a file that is wrong in one place", () => {
     ],
     [
       "limits: {",
-      "api: { listen: 127.0.0.1:9091 }\nlimits: {",
-      'onlink.yaml:17:8: api.listen: "listen" is not supported yet by this version; known here: socket',
+      "api: { listen: 0.0.0.0:9091 }\nlimits: {",
+      'onlink.yaml:17:16: api.listen: "0.0.0.0:9091" is not a loopback address and port; expected one like 127.0.0.1:9091',
+    ],
+    [
+      "limits: {",
+      "api: { listen: 127.0.0.1:90910 }\nlimits: {",
+      'onlink.yaml:17:16: api.listen: "127.0.0.1:90910" is not a loopback address and port; expected one like 127.0.0.1:9091',
     ],
     [
       "limits: {",

@@ -31,7 +31,7 @@ import { isLoopback, isUnicast } from "./ranges.ts";
  */
 
 /** Fields of the design that this version does not have, as paths without list positions. */
-const NOT_SUPPORTED_YET: ReadonlySet<string> = new Set(["interfaces.metadata", "api.listen"]);
+const NOT_SUPPORTED_YET: ReadonlySet<string> = new Set(["interfaces.metadata"]);
 
 const MAX_PORT = 65_535;
 /** What the flow maps scale to. */
@@ -114,6 +114,16 @@ const healthCheckSchema = section({
   timeout: duration("100ms", "1m").default(2000),
   unhealthyAfter: integer("a number of checks", 1, 100).default(3),
   healthyAfter: integer("a number of checks", 1, 100).default(2),
+});
+
+/** Nobody is asked who he is there, so it is for this host alone. */
+const loopbackEndpoint = value("a loopback address and port", "one like 127.0.0.1:9091", (input) => {
+  const [, address = "", digits] =
+    typeof input === "string" ? (/^([^:]+):([1-9][0-9]*)$/.exec(input) ?? []) : [];
+  const port = Number(digits);
+  return isIpv4(address) && isLoopback(address) && isWithin(port, 1, MAX_PORT)
+    ? { address, port }
+    : undefined;
 });
 
 /** An entry of `services`. */
@@ -203,11 +213,14 @@ export const configSchema = section({
   fabric: fabricSchema.prefault({}),
   agent: agentSchema.prefault({}),
   metadata: metadataSchema.prefault({}),
-  api: section({ socket: absolutePath(MAX_SOCKET_PATH).optional() }).prefault({}),
+  api: section({
+    socket: absolutePath(MAX_SOCKET_PATH).optional(),
+    listen: loopbackEndpoint.optional(),
+  }).prefault({}),
 }).transform((config) => ({
   ...config,
   services: config.services.map((service) => ({ ...service, backends: service.backends ?? [] })),
-  api: { socket: config.api.socket ?? defaultSocket(config.agent.runtimeDir) },
+  api: { ...config.api, socket: config.api.socket ?? defaultSocket(config.agent.runtimeDir) },
 }));
 
 /** `api.socket` where the configuration does not give it. */
