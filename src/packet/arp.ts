@@ -64,3 +64,8 @@ export function encodeArp(packet: ArpPacket): Uint8Array {
   bytes.set(ipv4ToBytes(packet.targetAddress), 24);
   return bytes;
 }
+
+/** The sender in an ARP packet that is known to be right, without parsing the rest. Throws RangeError where it is cut short. */
+export function arpSender(bytes: Uint8Array): { mac: string; address: string } {
+  return { mac: macFromBytes(bytes, 8), address: ipv4FromBytes(bytes, 14) };
+}

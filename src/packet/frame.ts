@@ -1,5 +1,5 @@
 /** Whole frames: every layer parsed, nothing lost. `encodeFrame(parseFrame(bytes))` gives the same bytes. */
-import { type ArpPacket, encodeArp, parseArp } from "./arp.ts";
+import { ARP_LENGTH, type ArpPacket, encodeArp, parseArp } from "./arp.ts";
 import { concatBytes, NO_BYTES } from "./bytes.ts";
 import { internetChecksum, isChecksumRight, pseudoHeaderSum } from "./checksum.ts";
 import { ETHER_TYPE, type EthernetHeader, encodeEthernet, parseEthernet } from "./ethernet.ts";
@@ -55,7 +55,7 @@ function parseNetwork(etherType: number, bytes: Uint8Array): Network {
   if (etherType === ETHER_TYPE.arp) {
     const arp = parseArp(bytes);
     if (!arp.ok) return { kind: "malformed", error: arp.error, bytes };
-    return { kind: "arp", ...arp.value, trailer: bytes.subarray(encodeArp(arp.value).length) };
+    return { kind: "arp", ...arp.value, trailer: bytes.subarray(ARP_LENGTH) };
   }
   if (etherType === ETHER_TYPE.ipv4) {
     const ipv4 = parseIpv4(bytes);
