@@ -149,6 +149,26 @@ function onlink(setExitCode: (code: number) => void): Command {
     .option("--json", "for programs: one JSON object a line")
     .action(async (file, options) => setExitCode(await (await import("./trace.ts")).trace(file, options)));
 
+  command(
+    "respond",
+    "answer ARP for service addresses from user space, where the datapath cannot be; needs libpcap",
+    [
+      "onlink respond --interface tap0 --address 169.254.169.254",
+      "onlink respond --interface tap0 --interface tap1 --address 169.254.169.254 --mac 00:00:5e:00:01:00",
+      "onlink respond --config ./onlink.yaml --echo",
+    ],
+  )
+    .option("--interface <name...>", "answer on these interfaces")
+    .option("--address <address...>", "answer for these service addresses")
+    .option(
+      "--mac <mac>",
+      "the MAC that answers: that of whoever serves the packets (default: the interface's own)",
+    )
+    .option("--gateway <address>", "answer for the guests' gateway too")
+    .option("--echo", "answer pings of the service addresses too")
+    .option("--config <file>", "services and interfaces as in this configuration, patterns included")
+    .action(async (options) => setExitCode(await (await import("./respond.ts")).respond(options)));
+
   command("down", "take away everything that onlink made on this host; the agent must be stopped", [
     "onlink down",
     "onlink down --runtime-dir /run/onlink",
