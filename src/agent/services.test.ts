@@ -6,7 +6,8 @@ import type { ServiceEntry } from "../datapath/types.ts";
 import type { Route } from "../linux/rtnetlink.ts";
 import { resolveBackend } from "./backends.ts";
 import { fakeDatapath, fakeLink, fakeNetwork } from "./fakes.ts";
-import { createServices } from "./services.ts";
+import type { NameState } from "./names.ts";
+import { createServices, useOf } from "./services.ts";
 
 const links = [
   fakeLink(1, "lo", { hardware: 772 }),
@@ -82,21 +83,39 @@ ${fabric}`,
   return result.config;
 }
 
-function setUp(routes: Record<string, Partial<Route>>, fabric = "") {
+/** What is known of names and health, by name and by `SERVICE ADDRESS`; `checked` is by service. */
+interface World {
+  names: Record<string, NameState>;
+  unhealthy: Set<string>;
+  checked: Record<string, string[]>;
+}
+
+function setUp(routes: Record<string, Partial<Route>>, fabric = "", config = configOf(fabric)) {
   const fake = fakeDatapath();
+  const world: World = { names: {}, unhealthy: new Set(), checked: {} };
   const waits: number[] = [];
   const services = createServices({
-    config: configOf(fabric),
+    config,
     network: fakeNetwork(links, routes),
     datapath: fake.datapath,
-    names: { follow: () => {}, stateOf: () => ({ addresses: [] }) },
-    health: { follow: () => {}, keepOnly: () => {}, stateOf: () => undefined },
+    names: { follow: () => {}, stateOf: (name) => world.names[name] ?? { addresses: [], problem: "new" } },
+    health: {
+      follow: ({ name }, endpoints) => {
+        world.checked[name] = endpoints.map(({ address }) => address);
+      },
+      keepOnly: () => {},
+      stateOf: (service, { address }) => ({
+        state: world.unhealthy.has(`${service} ${address}`) ? "unhealthy" : "healthy",
+        since: "2026-01-02T03:04:05.000Z",
+        error: "connection refused",
+      }),
+    },
     own,
     onFabric: (ifindexes) => fake.writes.push(`fabric is ${[...ifindexes]}`),
     reconcileIn: (ms) => waits.push(ms),
     log: pino({ enabled: false }),
   });
-  return { ...fake, fake, services, waits };
+  return { ...fake, fake, services, waits, world };
 }
 
 const loopback: Partial<Route> = { type: "local", ifindex: 1 };
@@ -309,5 +328,144 @@ describe("services", () => {
     expect(takeWrites()).toContain("end flows of service 7");
     expect(datapath.services.get(key)).toBeUndefined();
     expect(waits).toEqual([]);
+  });
+});
+
+describe("backends that come and go", () => {
+  const config = (): Config => {
+    const result = parseConfig(
+      `
+services:
+  - { name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:8080"] }
+  - name: dns
+    address: 169.254.169.253
+    port: 53
+    protocol: udp
+    healthCheck: { type: tcp, port: 53 }
+    backends: ["ns.example:53", "127.0.0.1:53"]
+interfaces: [{ name: "tap*" }]`,
+      "test.yaml",
+    );
+    if (!result.ok) throw new Error(result.errors[0]?.message);
+    return result.config;
+  };
+  const routes = (): Record<string, Partial<Route>> => ({
+    "127.0.0.1": loopback,
+    "192.0.2.1": { ifindex: 2 },
+    "192.0.2.2": { ifindex: 2 },
+    "198.51.100.1": { ifindex: 3 },
+  });
+  const isDns = ({ name }: { name: string }) => name === "dns";
+  function start(addresses: string[]) {
+    const all = setUp(routes(), "", config());
+    all.world.names["ns.example"] = { addresses };
+    all.services.reconcile();
+    all.takeWrites();
+    const slots = () =>
+      all.datapath.backends
+        .entries()
+        .flatMap(([{ service }, { address }]) => (service === 2 ? [address] : []));
+    return { ...all, slots };
+  }
+  const fabricEntry = (address: string) =>
+    `{"kind":"fabric","address":"${address}","port":53,"source":"192.0.2.10","ifindex":2}`;
+
+  it("a name's addresses are backends; a change of them writes its service's entries alone and ends the flows to what is gone", () => {
+    const { services, world, takeWrites, slots } = start(["192.0.2.1"]);
+    expect(slots()).toEqual(["192.0.2.1", "127.0.0.1"]);
+    world.names["ns.example"] = { addresses: ["192.0.2.2"] };
+    services.update(isDns);
+    expect(takeWrites()).toEqual([
+      `set backend {"service":2,"slot":0} ${fabricEntry("192.0.2.2")}`,
+      "end flows of service 2 to 192.0.2.1:53",
+    ]);
+    services.update(isDns);
+    expect(takeWrites()).toEqual([]);
+    expect(services.list()[1]?.backends[0]).toMatchObject({ name: "ns.example", address: "192.0.2.2" });
+  });
+
+  it("a name that leads nowhere, or to a forbidden address, is out of use and says why", () => {
+    const { services, world, slots } = start(["169.254.169.254"]);
+    expect(slots()).toEqual(["127.0.0.1"]);
+    const reason = () => useOf(services.list()[1]!.backends[0]!);
+    expect(reason()).toEqual({ inUse: false, reason: "the name leads to a service address" });
+    expect(world.checked.dns).toEqual(["127.0.0.1"]);
+    world.names["ns.example"] = { addresses: [], problem: "there is no such name" };
+    services.update(isDns);
+    expect(reason()).toEqual({ inUse: false, reason: "there is no such name" });
+  });
+
+  it("an address behind another fabric interface: the program is there before the first guest is sent that way", () => {
+    const { services, world, takeWrites } = start(["192.0.2.1"]);
+    world.names["ns.example"] = { addresses: ["198.51.100.1"] };
+    services.update(isDns);
+    const writes = takeWrites();
+    expect(writes.indexOf("attach fabric 3")).toBeGreaterThanOrEqual(0);
+    expect(writes.indexOf("attach fabric 3")).toBeLessThan(
+      writes.findIndex((write) => write.includes("198.51.100.1")),
+    );
+    expect(writes).toContain("detach fabric 2");
+  });
+
+  it("an unhealthy backend leaves its slot, its flows end once, and its fabric interface stays", () => {
+    const { services, world, takeWrites, slots } = start(["192.0.2.1"]);
+    world.unhealthy.add("dns 192.0.2.1");
+    services.update(isDns);
+    expect(slots()).toEqual(["127.0.0.1"]);
+    expect(takeWrites().at(-1)).toBe("end flows of service 2 to 192.0.2.1:53");
+    expect(useOf(services.list()[1]!.backends[0]!)).toEqual({
+      inUse: false,
+      reason: "unhealthy: connection refused",
+    });
+    services.reconcile();
+    expect(takeWrites()).toEqual(quiet("2"));
+    world.unhealthy.add("dns 127.0.0.1");
+    services.update(isDns);
+    expect(slots()).toEqual([]);
+    world.unhealthy.clear();
+    services.update(isDns);
+    expect(slots()).toEqual(["192.0.2.1", "127.0.0.1"]);
+  });
+
+  it("a backend without a route keeps its flows; they end when it goes from the configuration", () => {
+    const withRoutes = routes();
+    const { services, takeWrites } = setUp(withRoutes);
+    services.reconcile();
+    takeWrites();
+    delete withRoutes["192.0.2.1"];
+    services.reconcile();
+    expect(takeWrites().filter((write) => write.startsWith("end flows"))).toEqual([]);
+    const now = configOf("");
+    const [web, dns] = now.services;
+    services.configure({ ...now, services: [web!, { ...dns!, backends: dns!.backends!.slice(1) }] });
+    expect(takeWrites().filter((write) => write.startsWith("end flows"))).toEqual([
+      "end flows of service 2 to 192.0.2.1:53",
+      "end flows of service 3 to 192.0.2.1:53",
+    ]);
+  });
+
+  it("what went from the configuration while no agent ran is gone at the start", () => {
+    const { services, takeWrites, datapath } = setUp(routes(), "", config());
+    const key = { address: "169.254.169.254", port: 80, protocol: "tcp" } as const;
+    const rest = { responseHopLimit: 64, whenNoBackend: "reject", drain: 30_000, drainEnds: 0n } as const;
+    datapath.backends.set({ service: 7, slot: 0 }, { kind: "host-local", address: "127.0.0.1", port: 9999 });
+    datapath.services.set(key, { id: 7, backends: 1, ...rest });
+    services.reconcile();
+    expect(takeWrites()).toContain("end flows of service 7 to 127.0.0.1:9999");
+  });
+
+  it("a write that fails half-way is made good by the next", () => {
+    const { services, world, takeWrites, datapath, slots } = start(["192.0.2.1"]);
+    world.names["ns.example"] = { addresses: ["192.0.2.2"] };
+    const { set } = datapath.backends;
+    datapath.backends.set = () => {
+      throw new Error("no room");
+    };
+    expect(() => services.update(isDns)).toThrow("no room");
+    datapath.backends.set = set;
+    takeWrites();
+    services.reconcile();
+    expect(slots()).toEqual(["192.0.2.2", "127.0.0.1"]);
+    expect(takeWrites()).toContain("end flows of service 2 to 192.0.2.1:53");
   });
 });
