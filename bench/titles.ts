@@ -8,6 +8,7 @@ export const TITLES: Record<string, string> = {
   flows: "The same with many flows in the table",
   scale: "The same with many services and vifs",
   start: "Start, and one change",
+  reconcile: "One changed backend",
   metadata: "Metadata requests",
   footprint: "Memory and processor time of the agent",
   respond: "The responder in user space",
