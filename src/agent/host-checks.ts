@@ -1,9 +1,16 @@
+import { spawnSync } from "node:child_process";
 import type { Config } from "../config/schema.ts";
 import { type Capability, effectiveCapabilities } from "../linux/capabilities.ts";
 import { openRtnetlink, type Rtnetlink } from "../linux/rtnetlink.ts";
 import { isInPrefix } from "../packet/address.ts";
 import { AgentError, messageOf } from "./errors.ts";
+import { readFileIfThere } from "./files.ts";
+import { judgeInput, type OpeningPacket, type Ruleset } from "./firewall.ts";
 import { findHostDevice } from "./host-device.ts";
+import { hostAddress } from "./metadata-addresses.ts";
+
+/** Longest list of rules that is read, in bytes. */
+const MAX_RULESET = 64 * 2 ** 20;
 
 /** One thing that an agent needs, whether it is there, and how to get it. */
 export interface Check {
@@ -35,11 +42,15 @@ export function checkCapabilities(
   return { name, ok: false, detail: `missing: ${missing.join(", ")}`, mend: `run onlink as root${mount}` };
 }
 
-/** Whether the names and addresses that the configuration gives to the agent are free on this host. */
-export function checkReserved(config: Config): Check[] {
+/** Whether the host is as the configuration wants it: names and addresses free for the agent, and the way to backends on this host open. */
+export function checkHost(config: Config): Check[] {
   const network = openRtnetlink();
   try {
-    return [checkDevice(network, config), checkAddresses(network, config)];
+    return [
+      checkDevice(network, config),
+      checkAddresses(network, config),
+      checkFirewall(openingPackets(network, config), readFirewall()),
+    ];
   } finally {
     network.close();
   }
@@ -81,4 +92,67 @@ export function checkAddresses(network: Rtnetlink, { agent, services }: Config):
       ? `remove it there (ip address del ${clash.address}/${clash.prefixLength} dev ${holder}), and let the service listen on 127.0.0.1 instead`
       : "set agent.metadataAddresses to a prefix that the host does not use",
   };
+}
+
+/** The packets that guests open connections with to backends on this host, as they come in. Backends by name are left out. */
+export function openingPackets(network: Rtnetlink, { agent, services }: Config): OpeningPacket[] {
+  return services.flatMap(({ protocol: protocols, backends }) =>
+    backends
+      .flatMap((backend) => ("address" in backend ? backend : []))
+      .filter(({ address }) => network.routeTo(address)?.type === "local")
+      .flatMap(({ address: destination, port }) =>
+        protocols.map((protocol) => ({
+          interface: agent.device,
+          protocol,
+          source: hostAddress(agent.metadataAddresses).address,
+          destination,
+          port,
+        })),
+      ),
+  );
+}
+
+/** What is known of the host's firewall. */
+export interface Firewall {
+  /** Undefined where it could not be read: see `reason`. */
+  ruleset: Ruleset | undefined;
+  reason?: string;
+  /** The kernel holds rules of the older iptables, which nft does not show. */
+  hasLegacyRules: boolean;
+}
+
+/** Reads the host's nftables rules, those of iptables-nft among them. Reads only. */
+function readFirewall(): Firewall {
+  const hasLegacyRules = readFileIfThere("/proc/net/ip_tables_names")?.includes("filter") ?? false;
+  const { error, status, stdout, stderr } = spawnSync("nft", ["--json", "list", "ruleset"], {
+    encoding: "utf8",
+    maxBuffer: MAX_RULESET,
+  });
+  if (error !== undefined || status !== 0) {
+    const isMissing = (error as NodeJS.ErrnoException | undefined)?.code === "ENOENT";
+    const reason = isMissing ? "nft is not installed" : (error?.message ?? stderr.trim());
+    return { ruleset: undefined, reason, hasLegacyRules };
+  }
+  return { ruleset: JSON.parse(stdout) as Ruleset, hasLegacyRules };
+}
+
+/** Whether the host's firewall lets guests' packets in to backends on this host. Only what is sure to be stopped is a failure. */
+export function checkFirewall(packets: readonly OpeningPacket[], firewall: Firewall): Check {
+  const name = "firewall";
+  if (packets.length === 0) return { name, ok: true, detail: "no backend is on this host" };
+  const { ruleset, reason, hasLegacyRules } = firewall;
+  if (ruleset === undefined) return { name, ok: true, detail: `not looked at: ${reason}` };
+  const judged = packets.map((packet) => ({ packet, fate: judgeInput(ruleset, packet) }));
+  const worst =
+    judged.find(({ fate }) => fate.fate === "drop") ?? judged.find(({ fate }) => fate.fate === "perhaps");
+  const unseen = hasLegacyRules ? "; the rules of iptables-legacy were not looked at" : "";
+  if (worst === undefined || worst.fate.fate === "accept") {
+    return { name, ok: true, detail: `lets guests in to backends on this host${unseen}` };
+  }
+  const { packet, fate } = worst;
+  const to = `${packet.protocol} from ${packet.interface} to ${packet.destination}:${packet.port}`;
+  const mend = `nft insert rule ${fate.chain} iifname "${packet.interface}" accept`;
+  if (fate.fate === "drop") return { name, ok: false, detail: `the chain ${fate.chain} drops ${to}`, mend };
+  const detail = `cannot tell whether the chain ${fate.chain} lets in ${to}; if it does not: ${mend}${unseen}`;
+  return { name, ok: true, detail };
 }
