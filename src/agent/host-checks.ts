@@ -7,6 +7,7 @@ import { AgentError, messageOf } from "./errors.ts";
 import { readFileIfThere } from "./files.ts";
 import { judgeInput, type OpeningPacket, type Ruleset } from "./firewall.ts";
 import { findHostDevice } from "./host-device.ts";
+import { withMetadataBackends } from "./metadata.ts";
 import { hostAddress } from "./metadata-addresses.ts";
 
 /** Longest list of rules that is read, in bytes. */
@@ -94,17 +95,20 @@ export function checkAddresses(network: Rtnetlink, { agent, services }: Config):
   };
 }
 
-/** The packets that guests open connections with to backends on this host, as they come in. Backends by name are left out. */
-export function openingPackets(network: Rtnetlink, { agent, services }: Config): OpeningPacket[] {
+/** The packets that guests open connections with to backends on this host, the agent's own metadata service among them. Backends by name are left out. */
+export function openingPackets(network: Rtnetlink, config: Config): OpeningPacket[] {
+  const { agent, services } = withMetadataBackends(config);
+  // The host has it only while an agent's device is there.
+  const own = hostAddress(agent.metadataAddresses).address;
   return services.flatMap(({ protocol: protocols, backends }) =>
     backends
       .flatMap((backend) => ("address" in backend ? backend : []))
-      .filter(({ address }) => network.routeTo(address)?.type === "local")
+      .filter(({ address }) => address === own || network.routeTo(address)?.type === "local")
       .flatMap(({ address: destination, port }) =>
         protocols.map((protocol) => ({
           interface: agent.device,
           protocol,
-          source: hostAddress(agent.metadataAddresses).address,
+          source: own,
           destination,
           port,
         })),
