@@ -1,0 +1,115 @@
+/**
+ * What a new connection costs where there are many services, and where there are many vifs, next to nftables with a rule for each. The one
+ * that is asked is the last, which is what rules that are gone through one by one take the longest to find.
+ */
+import { test } from "vitest";
+import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
+import { startAgent } from "../test/support/agent.ts";
+import { output, shell } from "../test/support/commands.ts";
+import { buildLoad, runLoad } from "./load.ts";
+import { record } from "./record.ts";
+import { rounds } from "./rounds.ts";
+
+const ROUNDS = 5;
+const SECONDS = 1;
+const SERVICE = "169.254.169.254";
+const BACKEND_PORT = 8080;
+const COUNTS = [1, 100, 1000] as const;
+
+/** What one host has many of. */
+interface Many {
+  services: number;
+  vifs: number;
+}
+
+/** The ports of the services, on one service address; the last is the one that is asked. */
+function ports(services: number): number[] {
+  return Array.from({ length: services }, (_, index) => 10_000 + index);
+}
+
+async function openHost({ vifs }: Many): Promise<{ lab: Lab; guest: Guest }> {
+  const lab = await openLab();
+  const others = Array.from(
+    { length: vifs - 1 },
+    (_, index) => `link add vif-${index} up type veth peer name p${index}`,
+  );
+  await output(lab.host, ["ip", "-batch", "-"], { input: `${others.join("\n")}\n`, timeout: 120_000 });
+  const guest = await lab.addGuest({
+    name: "web",
+    link: "veth",
+    behaviour: "routed",
+    address: "10.0.1.3/24",
+    gateway: "10.0.1.1",
+  });
+  const server = await lab.host.start([buildLoad(), "serve-tcp", "0.0.0.0", String(BACKEND_PORT)]);
+  await server.waitForLine(/^ready$/);
+  return { lab, guest };
+}
+
+async function startOnlink({ lab }: { lab: Lab }, { services, vifs }: Many): Promise<void> {
+  await startAgent(lab, {
+    services: ports(services).map((port) => ({
+      name: `service-${port}`,
+      address: SERVICE,
+      port,
+      backends: [`127.0.0.1:${BACKEND_PORT}`],
+    })),
+    // One by one, as an operator who knows the guests has them.
+    interfaces: [...Array.from({ length: vifs - 1 }, (_, index) => `vif-${index}`), "vif-web"].map(
+      (name) => ({ name }),
+    ),
+    limits: { flows: 1_000_000, flowsPerInterface: 1_000_000 },
+  });
+}
+
+async function startNftables({ lab }: { lab: Lab }, { services, vifs }: Many): Promise<void> {
+  await shell(lab.host, "echo 1 >/proc/sys/net/ipv4/conf/vif-web/route_localnet");
+  const names = [...Array.from({ length: vifs - 1 }, (_, index) => `vif-${index}`), "vif-web"];
+  const rules = names.flatMap((name) =>
+    ports(services).map(
+      (port) => `iifname "${name}" ip daddr ${SERVICE} tcp dport ${port} dnat to 127.0.0.1:${BACKEND_PORT}`,
+    ),
+  );
+  await output(lab.host, ["nft", "-f", "-"], {
+    input: `table ip services {\n chain to-backends {\n type nat hook prerouting priority dstnat\n ${rules.join("\n ")}\n }\n}\n`,
+    timeout: 120_000,
+  });
+}
+
+test.each<[string, (count: number) => Many]>([
+  ["services", (services) => ({ services, vifs: 1 })],
+  ["vifs", (vifs) => ({ services: 1, vifs })],
+])("a new connection where there are many %s", async (what, many) => {
+  const hosts = new Map<string, { guest: Guest; lab: Lab; port: number }>();
+  try {
+    for (const [peer, start] of [
+      ["onlink", startOnlink],
+      ["nftables", startNftables],
+    ] as const) {
+      for (const count of COUNTS) {
+        const host = await openHost(many(count));
+        const port = ports(many(count).services).at(-1)!;
+        hosts.set(`${peer}, ${count} ${what}`, { ...host, port });
+        await start(host, many(count));
+      }
+    }
+    const timeOf =
+      ({ guest, port }: { guest: Guest; port: number }) =>
+      async () =>
+        (await runLoad(guest, "connect", SERVICE, String(port), String(SECONDS), "1")).p50;
+    const ways = Object.fromEntries([...hosts].map(([name, host]) => [name, timeOf(host)]));
+    const onlink = COUNTS.map((count) => `onlink, ${count} ${what}`);
+    record({
+      part: "scale",
+      work: `A connection with one request, by the number of ${what}, p50`,
+      unit: "us",
+      values: await rounds(ROUNDS, ways),
+      targets: onlink
+        .slice(1)
+        .map((way) => ({ way, against: onlink[0]!, bound: "at most" as const, limit: 1.1 })),
+      notes: [],
+    });
+  } finally {
+    for (const { lab } of hosts.values()) await lab.close();
+  }
+});
