@@ -15,6 +15,9 @@ export interface JsonFolder {
 
 const SUFFIX = ".json";
 
+/** Instead of what V8 says of it, which quotes the text: there may be secrets in it. */
+const NOT_JSON = "not JSON";
+
 /**
  * Opens a folder and reads what is in it: `parse` makes of each file's JSON what it stands for, or throws. A file that cannot be read stays as
  * it is, and the log says so: the others count all the same. Throws `AgentError` where the folder cannot be made.
@@ -35,7 +38,7 @@ export function openJsonFolder<T>(
       contents.set(key, parse(key, JSON.parse(readFileIfThere(file) ?? "")));
     } catch (error) {
       log.error(
-        { file, reason: messageOf(error) },
+        { file, reason: error instanceof SyntaxError ? NOT_JSON : messageOf(error) },
         "file damaged and left out; mend or remove it, and restart",
       );
     }

@@ -158,8 +158,8 @@ describe("ports", () => {
     open();
     expect([...ports.names()].sort()).toEqual(["tap1", "tap2"]);
     expect(lines.map(({ reason }) => reason).sort()).toEqual([
-      expect.stringContaining("JSON"),
       `it is the port ${idOf(4)}`,
+      "not JSON",
       expect.stringContaining("tap1 belongs to the port"),
     ]);
     expect(files()).toHaveLength(5);

@@ -699,7 +699,7 @@ describe("a file that is wrong in one place", () => {
     [
       "mac: 02:00:0A:00:01:03",
       "mac: *none",
-      "onlink.yaml:1:1: cannot be read as YAML: Unresolved alias (the anchor must be set before the alias): none",
+      "onlink.yaml:16:10: an alias (after *) without its anchor (after &) before it; a text that begins with * needs quotes",
     ],
     [
       "services:\n",
@@ -782,7 +782,7 @@ describe("a file that is no configuration", () => {
       "onlink",
       '"onlink" is not a map; expected the fields services, interfaces, defaults, limits, fabric, agent, metadata, api',
     ],
-    ["an alias of what is not there", "a: *b", "Unresolved alias"],
+    ["an alias of what is not there", "a: *b", "an alias (after *)"],
     ["aliases that unfold without end", laughs.join("\n"), "Excessive alias count"],
     ["an alias of itself", "services: &a [*a]\ninterfaces: *a", "services[0]: [[...]] is not a map"],
     ["a tag", "!!js/function x", "Unresolved tag"],

@@ -8,8 +8,10 @@ import {
   isSeq,
   LineCounter,
   parseDocument,
+  visit,
   type YAMLError,
 } from "yaml";
+import type * as z from "zod";
 import { ABOUT_FIELD_NAME } from "./fields.ts";
 import { findBreaches, type Path } from "./rules.ts";
 import { type Config, configSchema } from "./schema.ts";
@@ -37,6 +39,20 @@ const MAX_ALIASES = 100;
 
 /** Parses the text of a configuration file, YAML or JSON. `file` names it in errors. Never throws. */
 export function parseConfig(text: string, file: string): ConfigResult {
+  const parsed = parseFile(text, file, configSchema, findBreaches);
+  return parsed.ok ? { ok: true, config: parsed.value } : parsed;
+}
+
+/** What a file holds, or everything that is wrong with it, in the order of its lines. */
+export type FileResult<T> = { ok: true; value: T } | { ok: false; errors: ConfigError[] };
+
+/** Parses a text, YAML or JSON, by a schema and the rules between its values. `file` names it in errors. Never throws. */
+export function parseFile<T>(
+  text: string,
+  file: string,
+  schema: z.ZodType<T>,
+  breachesOf: typeof findBreaches = () => [],
+): FileResult<T> {
   const source = readYaml(text, file);
   if (!source.ok) return source;
   const { document, lines, content } = source;
@@ -48,7 +64,7 @@ export function parseConfig(text: string, file: string): ConfigResult {
   const place = (path: Path) =>
     `${formatPath(path)} (line ${lines.linePos(offsetOf(document, path, "value")).line})`;
 
-  const parsed = configSchema.safeParse(content);
+  const parsed = schema.safeParse(content);
   const issues = parsed.success ? [] : parsed.error.issues;
   const errors = [
     ...issues.map((issue) =>
@@ -58,9 +74,9 @@ export function parseConfig(text: string, file: string): ConfigResult {
         issue.message,
       ),
     ),
-    ...findBreaches(content, place).map(({ path, message }) => errorAt(path, "value", message)),
+    ...breachesOf(content, place).map(({ path, message }) => errorAt(path, "value", message)),
   ];
-  if (parsed.success && errors.length === 0) return { ok: true, config: parsed.data };
+  if (parsed.success && errors.length === 0) return { ok: true, value: parsed.data };
   return { ok: false, errors: errors.sort((a, b) => a.line - b.line || a.column - b.column) };
 }
 
@@ -100,12 +116,37 @@ function readYaml(text: string, file: string): Source {
       .filter(({ code }, index) => index === 0 || code === "DUPLICATE_KEY")
       .map((error) => errorAt(error.pos[0], yamlMessage(error, text)));
     if (errors.length > 0) return { ok: false, errors };
+    const lost = findAliasWithoutAnchor(document);
+    if (lost !== undefined) return { ok: false, errors: [errorAt(lost, NO_ANCHOR)] };
     return { ok: true, document, lines, content: document.toJS({ maxAliasCount: MAX_ALIASES }) };
   } catch (error) {
-    // An alias without its anchor, too many aliases, or nesting too deep for the stack.
-    const message = `cannot be read as YAML: ${(error as Error).message}`;
+    // Too many aliases, or nesting too deep for the stack.
+    const message = `cannot be read as YAML: ${unquoted((error as Error).message)}`;
     return { ok: false, errors: [{ file, line: 1, column: 1, path: "", found: undefined, message }] };
   }
+}
+
+const NO_ANCHOR =
+  "an alias (after *) without its anchor (after &) before it; a text that begins with * needs quotes";
+
+/** Where the first alias begins whose anchor does not come before it. */
+function findAliasWithoutAnchor(document: Document): number | undefined {
+  const anchors = new Set<string>();
+  let offset: number | undefined;
+  visit(document, (_, node) => {
+    if (isAlias(node) && !anchors.has(node.source)) {
+      offset = startOf(node);
+      return visit.BREAK;
+    }
+    if (isNode(node) && !isAlias(node) && node.anchor !== undefined) anchors.add(node.anchor);
+    return undefined;
+  });
+  return offset;
+}
+
+/** A message of the YAML library without what it quotes of the text behind a colon: there may be secrets in it. */
+function unquoted(message: string): string {
+  return message.replace(/: .*$/s, "");
 }
 
 function yamlMessage({ code, message, pos: [offset] }: YAMLError, text: string): string {
@@ -114,7 +155,7 @@ function yamlMessage({ code, message, pos: [offset] }: YAMLError, text: string):
     const [name = "this field"] = /^[^\s:,]+/.exec(text.slice(offset, offset + 60)) ?? [];
     return `${name} is given twice; expected it once`;
   }
-  return `not YAML: ${message}`;
+  return `not YAML: ${unquoted(message)}`;
 }
 
 /** Where the value at `path`, or the name of that field, begins; where there is none, its nearest parent. */
