@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { type ConfigResult, formatConfigError } from "../config/load.ts";
+import { interfaceMatcher } from "../config/match.ts";
 import type { Config, Service } from "../config/schema.ts";
 import { openDatapath } from "../datapath/datapath.ts";
 import type { Datapath } from "../datapath/types.ts";
@@ -15,7 +16,7 @@ import { createEvents, type Events } from "./events.ts";
 import { readFileIfThere, writeFileAtomically } from "./files.ts";
 import { createHealth } from "./health.ts";
 import { ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
-import { createInterfaces } from "./interfaces.ts";
+import { createInterfaces, type Registrations } from "./interfaces.ts";
 import { createAgentMetadata, withMetadataBackends } from "./metadata.ts";
 import {
   createMetadataAddresses,
@@ -24,6 +25,7 @@ import {
   type MetadataAddresses,
   parseSaved,
 } from "./metadata-addresses.ts";
+import { type MetadataDocuments, openMetadataDocuments } from "./metadata-documents.ts";
 import { createNames } from "./names.ts";
 import { type AgentPorts, openPorts } from "./ports.ts";
 import { attachHost, flowCapacity, keepSettings, prepareHost } from "./prepare.ts";
@@ -68,6 +70,8 @@ export interface Agent {
   /** How the metadata service stands, and what it did. */
   metadata(): MetadataStats;
   readonly ports: AgentPorts;
+  /** What is said about guests for the builtin metadata service. */
+  readonly guestMetadata: Pick<MetadataDocuments, "get" | "set" | "patch" | "remove">;
   readonly events: Pick<Events, "recent" | "subscribe" | "counts">;
   /** Stops following the host and closes all handles. The datapath goes on working. */
   stop(): Promise<void>;
@@ -159,12 +163,13 @@ function follow(
     onChange: (name) => interfaces.registrationChanged(name),
     log,
   });
+  const registrations: Registrations = {
+    get: (name) => registered.get(name) ?? ports.get(name),
+    names: () => [...registered.names(), ...ports.names()],
+  };
   const interfaces = createInterfaces({
     config,
-    registrations: {
-      get: (name) => registered.get(name) ?? ports.get(name),
-      names: () => [...registered.names(), ...ports.names()],
-    },
+    registrations,
     network,
     datapath,
     addresses,
@@ -172,11 +177,20 @@ function follow(
       writeFileAtomically(metadataAddressFile(config.agent.stateDir), formatSaved(addresses.toSave())),
     log,
   });
+  const guestMetadata = openMetadataDocuments({
+    stateDir: config.agent.stateDir,
+    directory: config.metadata.builtin.directory,
+    configured: (key) => {
+      const ruleOf = interfaceMatcher(config, (name) => registrations.get(name)?.rule);
+      return (ruleOf(key) ?? config.interfaces.find(({ instanceId }) => instanceId === key))?.metadata;
+    },
+    log,
+  });
   const own = new Set([host.device.ifindex, host.peer.ifindex]);
   const metadata = createAgentMetadata({
     config,
     guestOf: interfaces.guestOf,
-    source: { version: () => 0, of: () => undefined },
+    source: guestMetadata,
     log,
   });
   let drainTimer: NodeJS.Timeout | undefined;
@@ -288,6 +302,7 @@ function follow(
     metadata.close();
     names.close();
     health.close();
+    guestMetadata.close();
     watcher.close().catch((late: unknown) => log.error({ reason: messageOf(late) }, "cannot stop watching"));
     throw error;
   }
@@ -312,6 +327,7 @@ function follow(
     interfaces: agentInterfaces,
     metadata: metadata.stats,
     ports,
+    guestMetadata,
     reload(read) {
       if (!read.ok) return refuse(read.errors.map(formatConfigError));
       const obstacles = needsRestart(config, read.config);
@@ -331,6 +347,7 @@ function follow(
         () => keepSettings(config, datapath, host),
         () => services.configure(withMetadataBackends(config)),
         () => interfaces.configure(config),
+        () => guestMetadata.configure(config.metadata.builtin.directory),
       );
     },
     services: serviceStatuses,
@@ -388,6 +405,7 @@ function follow(
       ports.close();
       events.close();
       metadata.close();
+      guestMetadata.close();
       await watcher.close();
       close();
     },

@@ -8,6 +8,7 @@ import { metadataAddressFile } from "./agent.ts";
 import { isSocket, removeFolderIfEmpty } from "./files.ts";
 import { deleteHostDevice, devicesOf } from "./host-device.ts";
 import { removeJsonFolder } from "./json-folder.ts";
+import { metadataDocumentsDir } from "./metadata-documents.ts";
 import { portsDir } from "./ports.ts";
 import { RESERVED_PORTS } from "./prepare.ts";
 import { registrationsDir } from "./registered-interfaces.ts";
@@ -80,6 +81,8 @@ function takeOutside(
     }
     const ports = portsDir(stateDir);
     if (removeJsonFolder(ports)) removed.push(`ports in ${ports}`);
+    const documents = metadataDocumentsDir(stateDir);
+    if (removeJsonFolder(documents)) removed.push(`metadata of guests in ${documents}`);
     if (removeFolderIfEmpty(stateDir)) removed.push(`directory ${stateDir}`);
   }
   return removed;

@@ -2,6 +2,7 @@
 import { EventEmitter, once } from "node:events";
 import type { AgentEvent } from "../agent/event.ts";
 import type { AgentStatus } from "../agent/status.ts";
+import type { GuestMetadata } from "../config/guest-metadata.ts";
 import type { InterfaceRule } from "../config/schema.ts";
 import { REASONS } from "../datapath/layout.ts";
 import type { Counters } from "../datapath/types.ts";
@@ -125,6 +126,17 @@ function fakeInterfaces(): ApiAgent["interfaces"] {
   };
 }
 
+/** One document, of which nothing is checked. */
+function fakeGuestMetadata(): ApiAgent["guestMetadata"] {
+  const documents = new Map<string, GuestMetadata>([["tap0", { hostname: "web" }]]);
+  return {
+    get: (key) => documents.get(key),
+    set: (key, content) => void documents.set(key, content as GuestMetadata),
+    patch: (key, patch) => void documents.set(key, { ...documents.get(key), ...(patch as GuestMetadata) }),
+    remove: (key) => documents.delete(key),
+  };
+}
+
 /** An agent that is well, with this status, and a way to make events. */
 export interface FakeAgent extends ApiAgent {
   listeners: Map<(event: AgentEvent) => void, { flows: boolean }>;
@@ -144,6 +156,7 @@ export function fakeAgent(changes: Partial<ApiAgent> & { recent?: readonly Agent
     services: () => STATUS.services,
     interfaces: fakeInterfaces(),
     metadata: () => METADATA,
+    guestMetadata: fakeGuestMetadata(),
     health: () => [],
     readiness: () => [],
     why: ({ guest, address = "169.254.169.254", port }) => ({

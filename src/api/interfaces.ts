@@ -3,8 +3,9 @@ import type { Agent } from "../agent/agent.ts";
 import { RegistrationError } from "../agent/registered-interfaces.ts";
 import { interfaceStatusSchema } from "../agent/status.ts";
 import { ApiError, ERRORS } from "./errors.ts";
+import { guestMetadataBodySchema } from "./guest-metadata.ts";
 import type { InJson } from "./json.ts";
-import type { ApiServer } from "./schemas.ts";
+import { type ApiServer, UNCHECKED } from "./schemas.ts";
 
 const interfacesSchema = z
   .strictObject({ interfaces: z.array(interfaceStatusSchema) })
@@ -21,6 +22,8 @@ export const registrationSchema = z
     unknownPort: z.enum(["reject", "drop"]),
     arpReply: z.enum(["unicast", "broadcast"]),
     gateway: z.strictObject({ address: z.string(), answerArp: z.boolean() }),
+    metadata: guestMetadataBodySchema,
+    requireToken: z.boolean(),
   })
   .partial()
   .meta({
@@ -35,9 +38,6 @@ const interfaceSchema = z
 
 /** The body of `GET` and `PUT /v1/interfaces/NAME`. */
 export type InterfaceBody = InJson<z.output<typeof interfaceSchema>>;
-
-/** The body as it came: `parseRegistration` says what is wrong with it, as it does for the configuration. */
-const UNCHECKED = { validatorCompiler: () => (value: unknown) => ({ value }) };
 
 const STATUS_CODES = { invalid: 400, conflict: 409, unknown: 404 } as const;
 

@@ -56,6 +56,7 @@ const EXAMPLES: Record<string, string> = {
   "/v1/services/{name}": "/v1/services/dns",
   "/v1/interfaces/{name}": "/v1/interfaces/tap0",
   "/v1/why": "/v1/why?guest=tap0",
+  "/v1/metadata/{key}": "/v1/metadata/tap0",
 };
 
 it("has every route in the document, each with an answer that fits its schema", async () => {

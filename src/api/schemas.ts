@@ -49,6 +49,9 @@ export function useZod(server: FastifyInstance): ApiServer {
   return server.withTypeProvider<ZodTypes>();
 }
 
+/** For a route that takes its body as it came: the agent says what is wrong with it, as it does for the configuration. */
+export const UNCHECKED = { validatorCompiler: () => (value: unknown) => ({ value }) };
+
 /** An issue in words: which field, what is wrong. */
 function describe(issue: z.core.$ZodIssue, part: string | undefined, known: readonly string[]): string {
   const field = `${part === "querystring" ? "query" : (part ?? "input")} field`;

@@ -5,6 +5,7 @@ import fastify from "fastify";
 import type { Agent } from "../agent/agent.ts";
 import { setErrorForm } from "./errors.ts";
 import { registerEvents } from "./events.ts";
+import { registerGuestMetadata } from "./guest-metadata.ts";
 import { registerHealth } from "./health.ts";
 import { registerInterfaces } from "./interfaces.ts";
 import { type Metrics, registerMetrics } from "./metrics.ts";
@@ -58,6 +59,7 @@ export async function createApi(agent: ApiAgent, metrics: Metrics): Promise<ApiS
   registerHealth(server, agent);
   registerWhy(server, agent);
   registerMetrics(server, agent, metrics);
+  registerGuestMetadata(server, agent);
   registerOpenApi(server);
   return server;
 }

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { parse } from "yaml";
 import { agentEventSchema } from "../agent/event.ts";
 import { parseDuration } from "../config/duration.ts";
+import { guestMetadataSchema } from "../config/guest-metadata.ts";
 import { parseConfig } from "../config/load.ts";
 import { configSchema } from "../config/schema.ts";
 import { REASONS } from "../datapath/layout.ts";
@@ -111,6 +112,15 @@ function fieldsOf(schema: Walkable, path = ""): string[] {
   const wrapped = schema.unwrap?.() ?? schema.in;
   return wrapped === undefined ? [path] : fieldsOf(wrapped, path);
 }
+
+describe("docs/metadata-builtin.md", () => {
+  it("has a row for each field that can be said about a guest, and no others", () => {
+    const rows = tableRows("docs/metadata-builtin.md").flatMap(([field]) => codeIn(field) ?? []);
+    const fields = fieldsOf(guestMetadataSchema.out as unknown as Walkable);
+    expect(fields).toContain("credentials.role");
+    expect(rows.filter((row) => !row.includes(" "))).toEqual(fields);
+  });
+});
 
 describe("docs/configuration.md", () => {
   const rows = tableRows("docs/configuration.md").filter(([field]) => codeIn(field) !== undefined);

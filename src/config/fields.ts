@@ -8,8 +8,6 @@ import { suggest } from "./suggest.ts";
 /** `params` of an issue that is about a field's name rather than its value. */
 export const ABOUT_FIELD_NAME = { about: "field name" } as const;
 
-const NONE: ReadonlySet<string> = new Set();
-
 /** `input` as an error message quotes it: a map only by kind, all else in full up to a length that fits one line. */
 export function show(input: unknown): string {
   const quoted = quote(input);
@@ -97,14 +95,11 @@ export function list<T extends z.ZodType>(expected: string, item: T) {
     .min(1, { error: `an empty list; expected ${expected}` });
 }
 
-/**
- * A map with the fields of `shape` and no others; each field it does not know is an issue of its own. `notYet` has the fields that a
- * later version will know, as paths without list positions.
- */
-export function section<Shape extends z.ZodRawShape>(shape: Shape, notYet: ReadonlySet<string> = NONE) {
+/** A map with the fields of `shape` and no others; each field it does not know is an issue of its own. */
+export function section<Shape extends z.ZodRawShape>(shape: Shape) {
   const known = Object.keys(shape);
   const unknown = z.custom(() => false, {
-    error: (issue) => unknownField(issue.path ?? [], known, notYet),
+    error: (issue) => unknownField(issue.path ?? [], known),
     params: ABOUT_FIELD_NAME,
   });
   const schema = z
@@ -114,15 +109,8 @@ export function section<Shape extends z.ZodRawShape>(shape: Shape, notYet: Reado
   return schema as unknown as z.ZodObject<Shape, z.core.$strip>;
 }
 
-function unknownField(
-  path: readonly PropertyKey[],
-  known: readonly string[],
-  notYet: ReadonlySet<string>,
-): string {
+function unknownField(path: readonly PropertyKey[], known: readonly string[]): string {
   const name = String(path.at(-1));
-  if (notYet.has(path.filter((part) => typeof part === "string").join("."))) {
-    return `${show(name)} is not supported yet by this version; known here: ${known.join(", ")}`;
-  }
   const meant = suggest(name, known);
   const hint = meant === undefined ? "" : ` did you mean ${show(meant)}?`;
   return `unknown field ${show(name)};${hint} known here: ${known.join(", ")}`;

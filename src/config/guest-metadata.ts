@@ -87,7 +87,8 @@ const tags = value(
 /** A text of a credential, which errors do not quote. */
 const secret = z.unknown().transform((input, context): string => {
   if (typeof input === "string" && /^[!-~]{1,8192}$/.test(input)) return input;
-  context.addIssue("expected a text of 1-8192 printable ASCII characters without spaces, in quotes");
+  const expected = "expected a text of 1-8192 printable ASCII characters without spaces, in quotes";
+  context.addIssue(input === undefined ? `missing; ${expected}` : expected);
   return z.NEVER;
 });
 

@@ -125,6 +125,7 @@ describe("a right file", () => {
           mode: "builtin",
           port: 9697,
           requireToken: false,
+          builtin: {},
           limits: {
             connections: 4096,
             connectionsPerGuest: 64,

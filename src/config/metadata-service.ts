@@ -93,6 +93,7 @@ export const metadataSchema = section({
   requireToken: value("a switch", "true or false", (input) =>
     typeof input === "boolean" ? input : undefined,
   ).default(false),
+  builtin: section({ directory: absolutePath(MAX_PATH).optional() }).prefault({}),
   proxy: proxySchema.optional(),
   limits: metadataLimitsSchema.prefault({}),
 });

@@ -232,6 +232,11 @@ function* checkInterfaceRules({ interfaces }: Pick<Draft, "interfaces">, place: 
       const message = `identity belongs to one interface and ${show(name)} is a pattern; expected a full name`;
       yield { path: ["interfaces", index, field], message };
     }
+    for (const field of ["instanceId", "hostname"] as const) {
+      if (rule.metadata?.[field] === undefined) continue;
+      const message = `belongs to one guest and ${show(name)} is a pattern; expected a full name`;
+      yield { path: ["interfaces", index, "metadata", field], message };
+    }
   }
 }
 

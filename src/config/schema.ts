@@ -10,10 +10,11 @@ import {
   integer,
   isWithin,
   list,
-  section as sectionOf,
+  section,
   text,
   value,
 } from "./fields.ts";
+import { guestMetadataSchema } from "./guest-metadata.ts";
 import { metadataSchema } from "./metadata-service.ts";
 import {
   isDeviceName,
@@ -29,9 +30,6 @@ import { isLoopback, isUnicast } from "./ranges.ts";
  * The fields of the configuration file (DESIGN section 5), each value by itself. What values mean together, and which
  * addresses may be used for what, is in rules.ts. A schema yields the normalised value, with every default filled in.
  */
-
-/** Fields of the design that this version does not have, as paths without list positions. */
-const NOT_SUPPORTED_YET: ReadonlySet<string> = new Set(["interfaces.metadata"]);
 
 const MAX_PORT = 65_535;
 /** What the flow maps scale to. */
@@ -164,6 +162,8 @@ export const interfaceSchema = section({
   unknownPort: unknownPort.optional(),
   arpReply: arpReply.optional(),
   gateway: gatewaySchema.optional(),
+  metadata: guestMetadataSchema.optional(),
+  requireToken: toggle.optional(),
 });
 
 /** The section `defaults`: what holds for every interface that does not say otherwise. */
@@ -242,11 +242,6 @@ export type InterfaceRule = Config["interfaces"][number];
 /** A backend as the configuration writes it, such as `10.0.0.2:53`. */
 export function backendText(backend: Backend): string {
   return `${"name" in backend ? backend.name : backend.address}:${backend.port}`;
-}
-
-/** A map with the fields of `shape` and no others; fields of the design that are to come are told apart from misspelt ones. */
-function section<Shape extends z.ZodRawShape>(shape: Shape) {
-  return sectionOf(shape, NOT_SUPPORTED_YET);
 }
 
 function isProtocol(input: unknown): input is Protocol {

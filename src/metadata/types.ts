@@ -1,3 +1,5 @@
+import type { GuestMetadata } from "../config/guest-metadata.ts";
+
 /*
  * What the parts of the metadata service hand each other. No state and no I/O here, and nothing of the agent: the agent
  * imports these types, not the other way.
@@ -37,6 +39,8 @@ export interface GuestIdentity {
   addresses: readonly string[];
   mac?: string | undefined;
   gateway?: { address: string; answerArp: boolean } | undefined;
+  /** What the configuration, or a registration, says about the guest for the builtin store. */
+  metadata?: GuestMetadata | undefined;
   /** Whether this guest must bring a token (IMDSv2), where its interface says so; else the service's `requireToken` holds. */
   requireToken?: boolean | undefined;
 }
