@@ -9,6 +9,7 @@ import { isSocket, removeFolderIfEmpty } from "./files.ts";
 import { deleteHostDevice, devicesOf } from "./host-device.ts";
 import { removeJsonFolder } from "./json-folder.ts";
 import { metadataDocumentsDir } from "./metadata-documents.ts";
+import { metadataKeyFile } from "./metadata-key.ts";
 import { portsDir } from "./ports.ts";
 import { RESERVED_PORTS } from "./prepare.ts";
 import { registrationsDir } from "./registered-interfaces.ts";
@@ -67,22 +68,24 @@ function takeOutside(
     if (isSocket(socket)) rmSync(socket);
   }
   for (const stateDir of record?.stateDirs ?? (fallback ? [fallback.stateDir] : [])) {
-    const addresses = metadataAddressFile(stateDir);
-    if (existsSync(addresses)) {
-      rmSync(addresses);
-      removed.push(`metadata addresses in ${addresses}`);
+    const files = [
+      [metadataAddressFile(stateDir), "metadata addresses"],
+      [namesFile(stateDir), "addresses of names"],
+      [metadataKeyFile(stateDir), "key of metadata tokens"],
+    ] as const;
+    for (const [file, what] of files) {
+      if (!existsSync(file)) continue;
+      rmSync(file);
+      removed.push(`${what} in ${file}`);
     }
-    const registrations = registrationsDir(stateDir);
-    if (removeJsonFolder(registrations)) removed.push(`registered interfaces in ${registrations}`);
-    const names = namesFile(stateDir);
-    if (existsSync(names)) {
-      rmSync(names);
-      removed.push(`addresses of names in ${names}`);
+    const folders = [
+      [registrationsDir(stateDir), "registered interfaces"],
+      [portsDir(stateDir), "ports"],
+      [metadataDocumentsDir(stateDir), "metadata of guests"],
+    ] as const;
+    for (const [folder, what] of folders) {
+      if (removeJsonFolder(folder)) removed.push(`${what} in ${folder}`);
     }
-    const ports = portsDir(stateDir);
-    if (removeJsonFolder(ports)) removed.push(`ports in ${ports}`);
-    const documents = metadataDocumentsDir(stateDir);
-    if (removeJsonFolder(documents)) removed.push(`metadata of guests in ${documents}`);
     if (removeFolderIfEmpty(stateDir)) removed.push(`directory ${stateDir}`);
   }
   return removed;
