@@ -10,6 +10,8 @@ export interface Timed {
 export interface Deadlines {
   add(timed: Timed): void;
   remove(timed: Timed): void;
+  /** The deadline that is `ms` from now, or up to `INTERVAL` later: the clock is not asked for it. */
+  after(ms: number): number;
   close(): void;
 }
 
@@ -20,9 +22,10 @@ const INTERVAL = 100;
 export function createDeadlines(): Deadlines {
   const all = new Set<Timed>();
   let timer: NodeJS.Timeout | undefined;
+  let now = performance.now();
 
   function look(): void {
-    const now = performance.now();
+    now = performance.now();
     for (const timed of all) if (timed.deadline <= now) timed.expire();
   }
   function stop(): void {
@@ -32,20 +35,18 @@ export function createDeadlines(): Deadlines {
   return {
     add(timed) {
       all.add(timed);
-      timer ??= setInterval(look, INTERVAL);
+      if (timer !== undefined) return;
+      now = performance.now();
+      timer = setInterval(look, INTERVAL);
     },
     remove(timed) {
       all.delete(timed);
       if (all.size === 0) stop();
     },
+    after: (ms) => (timer === undefined ? performance.now() : now + INTERVAL) + ms,
     close() {
       all.clear();
       stop();
     },
   };
-}
-
-/** The deadline that is so many ms from now. */
-export function inMs(ms: number): number {
-  return performance.now() + ms;
 }

@@ -1,7 +1,7 @@
 import type { RequestHead } from "./http-request.ts";
 import type { ResponseHead } from "./http-response.ts";
-import type { BodyFraming, Field } from "./http-syntax.ts";
-import { mayPass, mayReturn, nominatedFields } from "./identity.ts";
+import type { BodyFraming } from "./http-syntax.ts";
+import { mayPass, mayReturn } from "./identity.ts";
 
 /** What a guest's connection is like, as far as answers depend on it. */
 export interface GuestHop {
@@ -16,9 +16,9 @@ export interface GuestHop {
  * upstream's own, so that a guest cannot pick another site there.
  */
 export function upstreamHead(head: RequestHead, host: string, identity: string): string {
-  const { method, path, query, fields, body, expectsContinue } = head;
+  const { method, path, query, body, expectsContinue } = head;
   const target = query === undefined ? path : `${path}?${query}`;
-  let lines = `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\n${passed(fields, mayPass)}${identity}`;
+  let lines = `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\n${passed(head, mayPass)}${identity}`;
   if (expectsContinue) lines += "Expect: 100-continue\r\n";
   // RFC 9110 s. 8.6: a method that goes with a body says so when there is none.
   if (body !== 0 || method === "POST" || method === "PUT") lines += framingLine(body);
@@ -27,8 +27,8 @@ export function upstreamHead(head: RequestHead, host: string, identity: string):
 
 /** The head that a guest gets for an upstream's, and whether its body goes in chunks. */
 export function guestHead(head: ResponseHead, hop: GuestHop): { text: string; chunked: boolean } {
-  const { status, phrase, fields, body, contentLength } = head;
-  let text = `HTTP/1.1 ${status} ${phrase}\r\n${passed(fields, mayReturn)}`;
+  const { status, phrase, body, contentLength } = head;
+  let text = `HTTP/1.1 ${status} ${phrase}\r\n${passed(head, mayReturn)}`;
   const isUnsized = typeof body !== "number";
   const chunked = isUnsized && hop.version === "1.1";
   if (chunked) text += framingLine("chunked");
@@ -38,15 +38,15 @@ export function guestHead(head: ResponseHead, hop: GuestHop): { text: string; ch
 }
 
 /** An interim response (RFC 9110 s. 15.2) as a guest gets it. */
-export function interimHead({ status, phrase, fields }: ResponseHead): string {
-  return `HTTP/1.1 ${status} ${phrase}\r\n${passed(fields, mayReturn)}\r\n`;
+export function interimHead(head: ResponseHead): string {
+  return `HTTP/1.1 ${head.status} ${head.phrase}\r\n${passed(head, mayReturn)}\r\n`;
 }
 
-function passed(fields: readonly Field[], may: (lower: string) => boolean): string {
-  const nominated = nominatedFields(fields);
+/** The lines of the fields that may pass and are not nominated in Connection for this hop alone (RFC 9110 s. 7.6.1). */
+function passed({ fields, connection }: RequestHead | ResponseHead, may: (lower: string) => boolean): string {
   let lines = "";
-  for (const { name, lower, value } of fields) {
-    if (may(lower) && !nominated.includes(lower)) lines += `${name}: ${value}\r\n`;
+  for (const { lower, line } of fields) {
+    if (may(lower) && (connection.length === 0 || !connection.includes(lower))) lines += line;
   }
   return lines;
 }

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { type Deadlines, inMs, type Timed } from "./deadlines.ts";
+import type { Deadlines, Timed } from "./deadlines.ts";
 import { chunkLine, type GuestHop, guestHead, interimHead, LAST_CHUNK } from "./forward.ts";
 import { createMessageParser } from "./http-parser.ts";
 import { type RequestHead, readRequestHead, tooLong } from "./http-request.ts";
@@ -73,15 +73,14 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
   let open = true;
   let proceeding = false;
   let paused = false;
-  let guestEnded = false;
 
-  const timed: Timed = { deadline: inMs(times.head), expire };
+  const timed: Timed = { deadline: deadlines.after(times.head), expire };
 
   /** Sets the deadline, unless the same thing has been waited for all the time. */
   function waitFor(what: keyof typeof times): void {
     if (what === waitingFor && what !== "body") return;
     waitingFor = what;
-    timed.deadline = inMs(times[what]);
+    timed.deadline = deadlines.after(times[what]);
   }
 
   function expire(): void {
@@ -94,22 +93,16 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
   function proceed(): void {
     if (proceeding) return;
     proceeding = true;
-    let starved = false;
-    while (open && !starved && !socket.writableNeedDrain && isReading()) {
+    while (open && !socket.writableNeedDrain && isReading()) {
       const event = parser.next();
-      if (event === undefined) starved = true;
-      else if (event.kind === "head") begin(event.head);
+      if (event === undefined) break;
+      if (event.kind === "head") begin(event.head);
       else if (event.kind === "data") passBody(event.bytes);
       else if (event.kind === "error") refuse(event.error);
       else if (serving !== undefined) endBody(serving);
     }
     proceeding = false;
     if (!open) return;
-    if (starved && guestEnded) {
-      if (serving === undefined) linger();
-      else destroy();
-      return;
-    }
     if (socket.writableNeedDrain) waitFor("stalled");
     else if (serving === undefined) waitFor(parser.unread() > 0 || waitingFor === "head" ? "head" : "idle");
     else waitFor(serving.body === "wanted" ? "body" : "nobody");
@@ -214,8 +207,7 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
   function linger(): void {
     if (!open) return;
     open = false;
-    if (guestEnded) socket.end(destroy);
-    else socket.end();
+    socket.end();
     waitFor("linger");
     socket.resume();
   }
@@ -293,11 +285,8 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
     serving?.exchange?.resume();
     if (open) proceed();
   });
-  socket.on("end", () => {
-    guestEnded = true;
-    if (open) proceed();
-    else destroy();
-  });
+  // Nobody reads an answer any more: hardly a client ends its own side alone, and one that gave up must not keep an upstream busy.
+  socket.on("end", destroy);
   // What went wrong is of no interest: the close that follows ends everything.
   socket.on("error", () => {});
   socket.on("close", () => {

@@ -144,7 +144,7 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
       state = "end";
       return undefined;
     }
-    const fields = readFields(line, 0);
+    const fields = readFields(line, 0, line.length);
     if (!Array.isArray(fields)) return fail(fields);
     trailerBytes += line.length;
     return undefined;

@@ -4,9 +4,8 @@ import {
   type HttpError,
   httpError,
   isToken,
-  listHas,
+  readControls,
   readFields,
-  readFraming,
 } from "./http-syntax.ts";
 
 /** The head of a request. */
@@ -18,6 +17,8 @@ export interface RequestHead {
   query: string | undefined;
   version: "1.0" | "1.1";
   fields: Field[];
+  /** The members of all Connection fields, in lower case. */
+  connection: readonly string[];
   /** Never "until-close"; 0 for a request without a body. */
   body: BodyFraming;
   /** Whether the client waits for `100 Continue` before it sends the body. */
@@ -30,10 +31,14 @@ export interface RequestHead {
 export type Method = (typeof METHODS)[number];
 const METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"] as const;
 
+const VERSIONS: ReadonlyMap<string, "1.0" | "1.1"> = new Map([
+  ["HTTP/1.0", "1.0"],
+  ["HTTP/1.1", "1.1"],
+]);
+
 /** Most bytes in a request's target. */
 export const MAX_TARGET = 8192;
 
-const REQUEST_LINE = /^(\S+) (\S+) HTTP\/(\d)\.(\d)$/;
 /** What may stand in a path and query: printable ASCII without the fragment mark, and without the backslash that some take for a slash. */
 const TARGET = /^\/[!"$-[\]-~]*$/;
 /** `host` or `host:port`; empty where the URI has no authority (RFC 9112 s. 3.2). */
@@ -42,30 +47,28 @@ const HOST = /^([\w.~%!$&'()*+,;=-]*|\[[\da-f:.]+\])(:\d{0,5})?$/i;
 /** Reads a request's head, all of it up to and with its empty line. Forbidden characters have been looked for. */
 export function readRequestHead(text: string): RequestHead | HttpError {
   const lineEnd = text.indexOf("\r\n");
-  if (lineEnd > MAX_TARGET + 64) return httpError(`a target of more than ${MAX_TARGET} bytes`, 414);
-  const line = REQUEST_LINE.exec(text.slice(0, lineEnd));
-  if (line === null) return httpError("no HTTP/1 request line");
-  const [, method, target, major, minor] = line as unknown as [string, string, string, string, string];
+  const [first, last] = [text.indexOf(" "), text.lastIndexOf(" ", lineEnd)];
+  if (first < 0 || last > lineEnd || first === last) return httpError("no HTTP/1 request line");
+  const [method, target] = [text.slice(0, first), text.slice(first + 1, last)];
   if (!isToken(method)) return httpError("a method that is no token");
-  if (major !== "1" || minor > "1") return httpError("a version other than HTTP/1.0 and HTTP/1.1", 505);
+  const version = VERSIONS.get(text.slice(last + 1, lineEnd));
+  if (version === undefined) return httpError("a version other than HTTP/1.0 and HTTP/1.1", 505);
   if (!isMethod(method)) return httpError("a method other than GET, HEAD, POST, PUT and DELETE", 501);
   if (target.length > MAX_TARGET) return httpError(`a target of more than ${MAX_TARGET} bytes`, 414);
   const origin = originForm(target);
   if (typeof origin !== "string") return origin;
 
-  const fields = readFields(text.slice(0, -2), lineEnd + 2);
+  const fields = readFields(text, lineEnd + 2, text.length - 2);
   if (!Array.isArray(fields)) return fields;
-  const version = minor === "0" ? "1.0" : "1.1";
-  const hosts = fields.filter(({ lower }) => lower === "host");
+  const controls = readControls(fields);
+  if ("reason" in controls) return controls;
+  const { framing: body = 0, connection, hosts, expects } = controls;
   if (hosts.length > 1 || (hosts.length === 0 && version === "1.1")) {
     return httpError(hosts.length === 0 ? "no Host" : "more than one Host");
   }
-  if (hosts.some(({ value }) => !HOST.test(value))) return httpError("a Host that is none");
-  const body = readFraming(fields);
-  if (typeof body === "object") return body;
+  if (hosts.length > 0 && !HOST.test(hosts[0]!)) return httpError("a Host that is none");
   if (version === "1.0" && body === "chunked") return httpError("chunked in HTTP/1.0");
-  const expectations = fields.filter(({ lower }) => lower === "expect");
-  if (expectations.some(({ value }) => value.toLowerCase() !== "100-continue")) {
+  if (expects.some((value) => value.toLowerCase() !== "100-continue")) {
     return httpError("an expectation other than 100-continue", 417);
   }
   const question = origin.indexOf("?");
@@ -75,14 +78,15 @@ export function readRequestHead(text: string): RequestHead | HttpError {
     query: question < 0 ? undefined : origin.slice(question + 1),
     version,
     fields,
-    body: body ?? 0,
+    connection,
+    body,
     // RFC 9110 s. 10.1.1: not in HTTP/1.0, and not without a body.
-    expectsContinue: expectations.length > 0 && version === "1.1" && (body ?? 0) !== 0,
-    keepAlive: version === "1.1" && !listHas(fields, "connection", "close"),
+    expectsContinue: expects.length > 0 && version === "1.1" && body !== 0,
+    keepAlive: version === "1.1" && !connection.includes("close"),
   };
 }
 
-/** The head of what an incomplete message has so far may be longer than allowed in two ways. */
+/** What a request is refused with whose head is too long, by its beginning. */
 export function tooLong(text: string): HttpError {
   return text.includes("\r\n")
     ? httpError("a head of too many bytes", 431)

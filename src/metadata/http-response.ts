@@ -3,9 +3,8 @@ import {
   type Field,
   type HttpError,
   httpError,
-  listHas,
+  readControls,
   readFields,
-  readFraming,
 } from "./http-syntax.ts";
 
 /** The head of a response. */
@@ -15,6 +14,8 @@ export interface ResponseHead {
   /** The reason phrase; may be empty. */
   phrase: string;
   fields: Field[];
+  /** The members of all Connection fields, in lower case. */
+  connection: readonly string[];
   body: BodyFraming;
   /** Content-Length where it was sent, as to HEAD, whether a body follows or not. */
   contentLength: number | undefined;
@@ -31,19 +32,21 @@ export function readResponseHead(text: string, method: string): ResponseHead | H
   if (line === null) return httpError("no HTTP/1 status line");
   const [, minor, digits, phrase = ""] = line;
   const status = Number(digits);
-  const fields = readFields(text.slice(0, -2), lineEnd + 2);
+  const fields = readFields(text, lineEnd + 2, text.length - 2);
   if (!Array.isArray(fields)) return fields;
-  const framing = readFraming(fields);
-  if (typeof framing === "object") return framing;
+  const controls = readControls(fields);
+  if ("reason" in controls) return controls;
+  const { framing, connection } = controls;
   if (minor === "0" && framing === "chunked") return httpError("chunked in HTTP/1.0");
   const body = hasNoBody(status, method) ? 0 : (framing ?? "until-close");
   return {
     status,
     phrase,
     fields,
+    connection,
     body,
     contentLength: typeof framing === "number" ? framing : undefined,
-    keepAlive: minor === "1" && body !== "until-close" && !listHas(fields, "connection", "close"),
+    keepAlive: minor === "1" && body !== "until-close" && !connection.includes("close"),
   };
 }
 

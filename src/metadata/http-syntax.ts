@@ -13,13 +13,14 @@ export interface HttpError {
   reason: string;
 }
 
-/** A field of a head; the value is without the white space around it. */
+/** A field of a head. */
 export interface Field {
-  /** As it was sent. */
-  name: string;
-  /** In lower case. */
+  /** The name in lower case. */
   lower: string;
+  /** Without the white space around it. */
   value: string;
+  /** The whole line as it was sent, with its CRLF: what is passed on is not put together anew. */
+  line: string;
 }
 
 /** How long a body is: so many bytes, in chunks, or (responses only) until the connection is closed. */
@@ -28,20 +29,41 @@ export type BodyFraming = number | "chunked" | "until-close";
 /** Most fields in a head. */
 export const MAX_FIELDS = 100;
 
-/** Control characters, and line ends other than CRLF (RFC 9112 s. 2.2). */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: those are what it is about
-const FORBIDDEN = /[\0-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n/;
-/** RFC 9110 s. 5.6.2. */
-const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
+/** What each byte is in a name: no part of a token (RFC 9110 s. 5.6.2), a part, or a capital letter. */
+const [NOT_TOKEN, TOKEN, CAPITAL] = [0, 1, 2];
+const NAME_BYTES = Uint8Array.from({ length: 256 }, (_, code) => {
+  const character = String.fromCharCode(code);
+  if (/[A-Z]/.test(character)) return CAPITAL;
+  return /[!#$%&'*+.^_`|~0-9a-z-]/.test(character) ? TOKEN : NOT_TOKEN;
+});
 
-/** Whether a part of a head has a character or line end that no head may have. */
+/** Whether a part of a head has a control character, or a line end other than CRLF (RFC 9112 s. 2.2). */
 export function hasForbidden(text: string): boolean {
-  return FORBIDDEN.test(text);
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at);
+    if ((code >= 0x20 && code !== 0x7f) || code === TAB) continue;
+    if (code !== CR || text.charCodeAt(at + 1) !== LF) return true;
+    at += 1;
+  }
+  return false;
 }
 
-/** Whether the text is a token (RFC 9110 s. 5.6.2), such as the name of a method or a field. */
+const [TAB, LF, CR, SPACE] = [0x09, 0x0a, 0x0d, 0x20];
+
+/** Whether the text is a token (RFC 9110 s. 5.6.2), such as the name of a method. */
 export function isToken(text: string): boolean {
-  return TOKEN.test(text);
+  return text.length > 0 && kindOfName(text) !== NOT_TOKEN;
+}
+
+/** The greatest kind among the characters of a name, or `NOT_TOKEN` when one is no part of a token. */
+function kindOfName(name: string): number {
+  let kind = TOKEN;
+  for (let at = 0; at < name.length; at++) {
+    const one = NAME_BYTES[name.charCodeAt(at)];
+    if (one === NOT_TOKEN) return NOT_TOKEN;
+    if (one === CAPITAL) kind = CAPITAL;
+  }
+  return kind;
 }
 
 /** An error with status 400 unless another is given. */
@@ -49,17 +71,22 @@ export function httpError(reason: string, status = 400): HttpError {
   return { status, reason };
 }
 
-/** Reads lines of fields, each ended by CRLF, from `from` up to the end of the text (RFC 9112 s. 5). Line folding is refused. */
-export function readFields(text: string, from: number): Field[] | HttpError {
+/** Reads lines of fields, each ended by CRLF, from `from` up to `to` (RFC 9112 s. 5). Line folding is refused. */
+export function readFields(text: string, from: number, to: number): Field[] | HttpError {
   const fields: Field[] = [];
-  for (let start = from; start < text.length; ) {
+  for (let start = from; start < to; ) {
     const end = text.indexOf("\r\n", start);
     const colon = text.indexOf(":", start);
     if (colon < 0 || colon > end) return httpError("a line of the head has no colon");
     const name = text.slice(start, colon);
-    if (!TOKEN.test(name)) return httpError("a field has a name that is no token");
+    const kind = kindOfName(name);
+    if (name === "" || kind === NOT_TOKEN) return httpError("a field has a name that is no token");
     if (fields.length === MAX_FIELDS) return httpError(`more than ${MAX_FIELDS} fields`, 431);
-    fields.push({ name, lower: name.toLowerCase(), value: trim(text, colon + 1, end) });
+    fields.push({
+      lower: kind === CAPITAL ? name.toLowerCase() : name,
+      value: trim(text, colon + 1, end),
+      line: text.slice(start, end + 2),
+    });
     start = end + 2;
   }
   return fields;
@@ -75,38 +102,65 @@ function trim(text: string, from: number, to: number): string {
 }
 
 function isBlank(code: number): boolean {
-  return code === 0x20 || code === 0x09;
+  return code === SPACE || code === TAB;
 }
+
+/** The fields that say how a message is framed and what becomes of its connection. */
+export interface Controls {
+  /** Undefined when there is neither Content-Length nor Transfer-Encoding. */
+  framing: BodyFraming | undefined;
+  /** The members of all Connection fields, in lower case. */
+  connection: readonly string[];
+  /** The values of all Host and Expect fields. */
+  hosts: readonly string[];
+  expects: readonly string[];
+}
+
+const NONE: readonly string[] = [];
 
 /**
- * The framing that Content-Length and Transfer-Encoding give (RFC 9112 s. 6); undefined when there is neither. Refused: both together, either
- * twice (equal ones too), a length that is not digits alone, and any coding but chunked (501).
+ * Reads the controls (RFC 9112 s. 6). Refused: Content-Length and Transfer-Encoding together, either twice (equal ones too), a length that
+ * is not digits alone, and any transfer coding but chunked (501).
  */
-export function readFraming(fields: readonly Field[]): BodyFraming | undefined | HttpError {
+export function readControls(fields: readonly Field[]): Controls | HttpError {
   let framing: BodyFraming | undefined;
+  let [connection, hosts, expects] = [NONE, NONE, NONE];
   for (const { lower, value } of fields) {
-    const isLength = lower === "content-length";
-    if (!isLength && lower !== "transfer-encoding") continue;
-    if (framing !== undefined) return httpError("more than one Content-Length or Transfer-Encoding");
-    if (isLength) {
-      // Fifteen digits are below 2^53.
-      if (!/^\d{1,15}$/.test(value)) return httpError("a Content-Length that is no number");
-      framing = Number(value);
-    } else {
-      if (value.toLowerCase() !== "chunked") return httpError("a transfer coding other than chunked", 501);
-      framing = "chunked";
+    switch (lower) {
+      case "content-length":
+      case "transfer-encoding": {
+        if (framing !== undefined) return httpError("more than one Content-Length or Transfer-Encoding");
+        const read = lower === "content-length" ? readLength(value) : readCoding(value);
+        if (typeof read === "object") return read;
+        framing = read;
+        break;
+      }
+      case "connection":
+        connection = [...connection, ...splitList(value)];
+        break;
+      case "host":
+        hosts = [...hosts, value];
+        break;
+      case "expect":
+        expects = [...expects, value];
+        break;
     }
   }
-  return framing;
+  return { framing, connection, hosts, expects };
 }
 
-/** Whether a list of tokens, in all fields of this name, has the token; all in lower case. */
-export function listHas(fields: readonly Field[], name: string, token: string): boolean {
-  return fields.some(({ lower, value }) => lower === name && splitList(value).includes(token));
+/** Fifteen digits are below 2^53. */
+function readLength(value: string): number | HttpError {
+  return /^\d{1,15}$/.test(value) ? Number(value) : httpError("a Content-Length that is no number");
+}
+
+function readCoding(value: string): "chunked" | HttpError {
+  if (value.toLowerCase() === "chunked") return "chunked";
+  return httpError("a transfer coding other than chunked", 501);
 }
 
 /** The members of a comma-separated list, in lower case. */
-export function splitList(value: string): string[] {
+function splitList(value: string): string[] {
   return value
     .toLowerCase()
     .split(",")

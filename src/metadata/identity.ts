@@ -1,5 +1,4 @@
 import { createHmac } from "node:crypto";
-import type { Field } from "./http-syntax.ts";
 import type { GuestIdentity } from "./types.ts";
 
 /**
@@ -77,29 +76,19 @@ const TOKEN_FIELDS: ReadonlySet<string> = new Set([
   "x-aws-ec2-metadata-token-ttl-seconds",
 ]);
 
+const REMOVED: ReadonlySet<string> = new Set([...CONNECTION_FIELDS, ...TOKEN_FIELDS, ...IDENTITY_FIELDS]);
+
 /**
  * Whether a field that a guest sent may reach an upstream. Servers that hand fields on as variables (CGI, WSGI) fold characters
  * together, so a name counts as the one that it may become there.
  */
 export function mayPass(lower: string): boolean {
   const folded = /[^a-z0-9-]/.test(lower) ? lower.replace(/[^a-z0-9]/g, "-") : lower;
-  return (
-    !CONNECTION_FIELDS.has(folded) &&
-    !TOKEN_FIELDS.has(folded) &&
-    !IDENTITY_FIELDS.has(folded) &&
-    !(folded.startsWith("x-") && IDENTITY_PREFIXES.some((prefix) => folded.startsWith(prefix)))
-  );
+  if (REMOVED.has(folded)) return false;
+  return !folded.startsWith("x-") || !IDENTITY_PREFIXES.some((prefix) => folded.startsWith(prefix));
 }
 
 /** Whether a field of a response may reach a guest: those that manage the connection are the front's own. */
 export function mayReturn(lower: string): boolean {
   return !CONNECTION_FIELDS.has(lower);
-}
-
-/** The fields that Connection names as meant for the next hop only (RFC 9110 s. 7.6.1), in lower case. */
-export function nominatedFields(fields: readonly Field[]): readonly string[] {
-  const nominated = fields.flatMap(({ lower, value }) =>
-    lower === "connection" ? value.toLowerCase().split(",") : [],
-  );
-  return nominated.map((name) => name.trim()).filter((name) => name !== "close" && name !== "keep-alive");
 }

@@ -1,7 +1,6 @@
 import { chunkLine, LAST_CHUNK, upstreamHead } from "./forward.ts";
-import { createMessageParser, type MessageParser } from "./http-parser.ts";
 import type { RequestHead } from "./http-request.ts";
-import { type ResponseHead, readResponseHead } from "./http-response.ts";
+import type { ResponseHead } from "./http-response.ts";
 import { type HttpError, httpError } from "./http-syntax.ts";
 import type { AcquireFailure, Upstream } from "./upstream.ts";
 import type { ConnectionUser, UpstreamConnection } from "./upstream-connection.ts";
@@ -52,9 +51,6 @@ export interface UpstreamTimeouts {
   idle: number;
 }
 
-/** Most bytes in the head of an answer. */
-const MAX_RESPONSE_HEAD = 65_536;
-
 const FAILURES: Readonly<Record<AcquireFailure, HttpError>> = {
   unreachable: httpError("the upstream cannot be reached", 502),
   timeout: httpError("the upstream does not answer in time", 504),
@@ -91,14 +87,16 @@ export function startExchange(head: RequestHead, guest: GuestSide, options: Exch
 
   function send(lent: UpstreamConnection): void {
     connection = lent;
-    const parser = responseParser(head.method);
-    lent.user = answerReader(lent, parser);
+    lent.method = head.method;
+    lent.user = answerReader(lent);
     lent.write(upstreamHead(head, upstream!.name, identity));
-    guest.takeBody();
+    if (requestSent) lent.setTimeout(timeouts.firstByte);
+    else guest.takeBody();
   }
 
   /** Hears of the connection for as long as the exchange has it. */
-  function answerReader(lent: UpstreamConnection, parser: MessageParser<ResponseHead>): ConnectionUser {
+  function answerReader(lent: UpstreamConnection): ConnectionUser {
+    const parser = lent.answers;
     let answer: ResponseHead | undefined;
     let heard = false;
 
@@ -198,12 +196,4 @@ export function startExchange(head: RequestHead, guest: GuestSide, options: Exch
   };
   connect(!canRepeat);
   return exchange;
-}
-
-function responseParser(method: string): MessageParser<ResponseHead> {
-  return createMessageParser({
-    readHead: (text) => readResponseHead(text, method),
-    maxHead: MAX_RESPONSE_HEAD,
-    tooLong: () => httpError("a head of too many bytes"),
-  });
 }

@@ -1,6 +1,9 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type SecureContext } from "node:tls";
-import { type Deadlines, inMs, type Timed } from "./deadlines.ts";
+import type { Deadlines, Timed } from "./deadlines.ts";
+import { createMessageParser, type MessageParser } from "./http-parser.ts";
+import { type ResponseHead, readResponseHead } from "./http-response.ts";
+import { httpError } from "./http-syntax.ts";
 
 /** Where an upstream listens. */
 export interface UpstreamAddress {
@@ -27,6 +30,9 @@ export interface ConnectionUser {
 export interface UpstreamConnection {
   /** Undefined while no exchange has it. */
   user: ConnectionUser | undefined;
+  /** Reads the answers; `method` is that of the request that is to be answered. */
+  readonly answers: MessageParser<ResponseHead>;
+  method: string;
   /** Exchanges that it was used for: the upstream may be closing one that was used just now. */
   uses: number;
   /** False: wait for `drained` before writing more. Text is latin1. */
@@ -51,6 +57,8 @@ export interface ConnectionOwner {
   closed(connection: UpstreamConnection): void;
 }
 
+/** Most bytes in the head of an answer. */
+const MAX_RESPONSE_HEAD = 65_536;
 const READ_SIZE = 65_536;
 /** Connections take turns with it: what is read is copied before the next one reads. It spares a large allocation for each small answer. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(READ_SIZE);
@@ -85,7 +93,7 @@ export function openConnection(
     socket.destroy();
   }
   const timed: Timed = {
-    deadline: inMs(connectTimeout),
+    deadline: deadlines.after(connectTimeout),
     expire() {
       timed.deadline = Number.POSITIVE_INFINITY;
       reason = `no connection within ${connectTimeout} ms`;
@@ -95,12 +103,18 @@ export function openConnection(
   };
   const connection: UpstreamConnection = {
     user: undefined,
+    answers: createMessageParser({
+      readHead: (text) => readResponseHead(text, connection.method),
+      maxHead: MAX_RESPONSE_HEAD,
+      tooLong: () => httpError("a head of too many bytes"),
+    }),
+    method: "",
     uses: 0,
     write: (data) => (typeof data === "string" ? socket.write(data, "latin1") : socket.write(data)),
     pause: () => socket.pause(),
     resume: () => socket.resume(),
     setTimeout(ms) {
-      timed.deadline = inMs(ms);
+      timed.deadline = deadlines.after(ms);
     },
     destroy: leave,
   };

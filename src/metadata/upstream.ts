@@ -1,4 +1,4 @@
-import { type Deadlines, inMs, type Timed } from "./deadlines.ts";
+import type { Deadlines, Timed } from "./deadlines.ts";
 import {
   type ConnectFailure,
   openConnection,
@@ -112,7 +112,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
         busy -= 1;
         failures += 1;
         const wasDown = down !== undefined;
-        down = { until: inMs(DOWN_FOR), reason };
+        down = { until: performance.now() + DOWN_FOR, reason };
         if (!wasDown) onChange(status());
         waiter.failed(failure);
         serveWaiting();
@@ -151,7 +151,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
       waiter,
       fresh,
       withdraw: () => stopWaiting(entry),
-      deadline: inMs(connectTimeout),
+      deadline: deadlines.after(connectTimeout),
       expire() {
         stopWaiting(entry);
         waiter.failed("full");
