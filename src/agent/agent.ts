@@ -14,6 +14,7 @@ import { checkBackend } from "./checks.ts";
 import { AgentError, messageOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { readFileIfThere, writeFileAtomically } from "./files.ts";
+import { type FlowList, type FlowWish, listFlows } from "./flows.ts";
 import { createHealth } from "./health.ts";
 import { ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
 import { createInterfaces, type Registrations } from "./interfaces.ts";
@@ -60,6 +61,8 @@ export interface Agent {
   /** Flows and counters are read of those vifs alone of which `counted` says so; without it, of all. */
   status(options?: { counted?: (vif: string) => boolean }): AgentStatus;
   services(): ServiceStatus[];
+  /** A page of the flows that are wanted; see `listFlows`. */
+  flows(wish: FlowWish & { cursor?: string | undefined; limit: number }): Promise<FlowList>;
   /** Why the agent does not work; empty: it does. */
   health(): string[];
   /** Why not all that is configured is in step; empty: it is. */
@@ -312,6 +315,14 @@ function follow(
   const since = new Date().toISOString();
 
   const serviceStatuses = () => services.list().map(serviceStatus);
+  const readiness = () =>
+    readinessProblems({
+      configuration,
+      failures,
+      services: serviceStatuses(),
+      interfaces: interfaces.list(),
+      fabric: services.fabric(),
+    });
   const agentInterfaces = createAgentInterfaces({
     interfaces,
     registered,
@@ -351,18 +362,12 @@ function follow(
       );
     },
     services: serviceStatuses,
+    flows: (wish) => listFlows({ datapath, services: config.services, nameOf: interfaces.nameOf }, wish),
     health: () => {
       const { device, runtimeDir } = config.agent;
       return healthProblems({ datapath, network, device, runtimeDir, followed });
     },
-    readiness: () =>
-      readinessProblems({
-        configuration,
-        failures,
-        services: serviceStatuses(),
-        interfaces: interfaces.list(),
-        fabric: services.fabric(),
-      }),
+    readiness,
     why: (question) =>
       answerWhy(question, {
         interfaces,
@@ -395,6 +400,7 @@ function follow(
       },
       counters: datapath.counters(),
       eventsLost: events.lost(),
+      problems: readiness(),
     }),
     async stop() {
       clearTimeout(timer);

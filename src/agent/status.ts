@@ -126,6 +126,7 @@ export const agentStatusSchema = z
     configuration: configurationSchema,
     attach: z.enum(["tcx", "clsact"]).describe("How the datapath's programs hang on interfaces."),
     device: z.strictObject({ name: z.string(), address: z.string() }),
+    problems: z.array(z.string()).describe("Why not all that is configured is in step; empty: it is."),
     services: z.array(serviceStatusSchema),
     draining: z.array(drainingSchema),
     interfaces: z.array(interfaceStatusSchema),

@@ -2,7 +2,9 @@ import { type IncomingMessage, request } from "node:http";
 import { text } from "node:stream/consumers";
 import { type ErrorBody, errorSchema } from "./errors.ts";
 import { type EventBody, parseMessages } from "./events.ts";
-import type { InterfaceBody } from "./interfaces.ts";
+import { type FlowBody, type FlowsBody, MAX_FLOWS } from "./flows.ts";
+import type { InterfaceBody, InterfacesBody } from "./interfaces.ts";
+import type { ServicesBody } from "./services.ts";
 import type { StatusBody } from "./status.ts";
 import type { WhyBody } from "./why.ts";
 
@@ -26,8 +28,41 @@ export class RefusedError extends Error {
 const TIMEOUT = 10_000;
 
 /** Asks the agent for its status. Throws `NoAgentError` when none listens on the socket. */
-export async function fetchStatus(socket: string): Promise<StatusBody> {
-  return JSON.parse(await text(await get(socket, "/v1/status"))) as StatusBody;
+export function fetchStatus(socket: string): Promise<StatusBody> {
+  return getJson(socket, "/v1/status");
+}
+
+/** Asks the agent for its services. Throws `NoAgentError` when none listens on the socket. */
+export function fetchServices(socket: string): Promise<ServicesBody> {
+  return getJson(socket, "/v1/services");
+}
+
+/** Asks the agent for its interfaces. Throws `NoAgentError` when none listens on the socket. */
+export function fetchInterfaces(socket: string): Promise<InterfacesBody> {
+  return getJson(socket, "/v1/interfaces");
+}
+
+/** Which flows: those for which all that is given holds, in the words of `GET /v1/flows`. */
+export type FlowFilters = Partial<
+  Record<"interface" | "service" | "guest" | "backend" | "protocol" | "state", string>
+>;
+
+/**
+ * The flows page by page, `most` on a page at most; a page may be empty, with others to come. Throws `NoAgentError`, and `RefusedError` for a filter
+ * that the agent does not take.
+ */
+export async function* fetchFlowPages(
+  socket: string,
+  { most, ...filters }: FlowFilters & { most: number },
+): AsyncGenerator<FlowBody[]> {
+  const given = Object.entries(filters).filter(([, value]) => value !== undefined);
+  const query = new URLSearchParams({ ...Object.fromEntries(given), limit: `${Math.min(most, MAX_FLOWS)}` });
+  for (let next: string | undefined = ""; next !== undefined; ) {
+    if (next !== "") query.set("cursor", next);
+    const page: FlowsBody = await getJson(socket, `/v1/flows?${query}`);
+    yield page.flows;
+    next = page.next;
+  }
 }
 
 /**
@@ -63,12 +98,12 @@ export async function fetchWhy(
   const query = new URLSearchParams({ guest });
   if (address !== undefined) query.set("address", address);
   if (port !== undefined) query.set("port", String(port));
-  return JSON.parse(await text(await get(socket, `/v1/why?${query}`))) as WhyBody;
+  return getJson(socket, `/v1/why?${query}`);
 }
 
 /** The interface `name`. Throws `NoAgentError`, and `RefusedError` where there is none. */
-export async function fetchInterface(socket: string, name: string): Promise<InterfaceBody> {
-  return JSON.parse(await text(await get(socket, interfacePath(name)))) as InterfaceBody;
+export function fetchInterface(socket: string, name: string): Promise<InterfaceBody> {
+  return getJson(socket, interfacePath(name));
 }
 
 /** Registers the interface `name`. Throws `NoAgentError`, and `RefusedError` with a line for each field that is wrong. */
@@ -88,6 +123,10 @@ export async function deleteInterface(socket: string, name: string): Promise<voi
 
 function interfacePath(name: string): string {
   return `/v1/interfaces/${encodeURIComponent(name)}`;
+}
+
+async function getJson<T>(socket: string, path: string): Promise<T> {
+  return JSON.parse(await text(await get(socket, path))) as T;
 }
 
 function get(socket: string, path: string): Promise<IncomingMessage> {

@@ -1,6 +1,7 @@
 /** An agent in memory, for the tests of this folder. */
 import { EventEmitter, once } from "node:events";
 import type { AgentEvent } from "../agent/event.ts";
+import type { FlowStatus } from "../agent/flows.ts";
 import type { AgentStatus } from "../agent/status.ts";
 import type { GuestMetadata } from "../config/guest-metadata.ts";
 import type { InterfaceRule } from "../config/schema.ts";
@@ -28,6 +29,7 @@ export const STATUS: AgentStatus = {
   attach: "tcx",
   device: { name: "onlink0", address: "169.254.64.1" },
   draining: [{ address: "169.254.169.123", port: 123, protocol: "udp", ends: "2026-01-02T03:05:05.000Z" }],
+  problems: ["interface tap1: it is not Ethernet"],
   services: [
     {
       name: "metadata",
@@ -111,6 +113,30 @@ const METADATA: MetadataStats = {
   ],
 };
 
+/** A flow of the fake agent. */
+export const FLOW: FlowStatus = {
+  interface: "tap0",
+  protocol: "tcp",
+  guest: "10.0.1.3",
+  guestPort: 40000,
+  service: "169.254.169.254",
+  servicePort: 80,
+  serviceName: "metadata",
+  kind: "host-local",
+  backend: "127.0.0.1",
+  backendPort: 8775,
+  source: "169.254.64.2",
+  sourcePort: 40000,
+  state: "established",
+  opener: "guest",
+  age: 312.5,
+  idle: 0.004,
+  framesOut: 6n,
+  bytesOut: 1536n,
+  framesIn: 2n ** 60n,
+  bytesIn: 2n ** 60n,
+};
+
 /** Those of the status, and registrations in memory, of which nothing is checked. */
 function fakeInterfaces(): ApiAgent["interfaces"] {
   const registered = new Map<string, InterfaceRule>();
@@ -154,6 +180,7 @@ export function fakeAgent(changes: Partial<ApiAgent> & { recent?: readonly Agent
     version: STATUS.version,
     status: () => STATUS,
     services: () => STATUS.services,
+    flows: async () => ({ flows: [FLOW] }),
     interfaces: fakeInterfaces(),
     metadata: () => METADATA,
     guestMetadata: fakeGuestMetadata(),

@@ -36,6 +36,9 @@ const interfaceSchema = z
   .strictObject({ interface: interfaceStatusSchema, registration: registrationSchema.optional() })
   .meta({ id: "InterfaceDetails", description: "An interface, and what was registered for it." });
 
+/** The body of `GET /v1/interfaces`. */
+export type InterfacesBody = InJson<z.output<typeof interfacesSchema>>;
+
 /** The body of `GET` and `PUT /v1/interfaces/NAME`. */
 export type InterfaceBody = InJson<z.output<typeof interfaceSchema>>;
 

@@ -2,8 +2,9 @@
 import { channel } from "node:diagnostics_channel";
 import type { FastifyInstance, RouteOptions } from "fastify";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { DatapathError } from "../datapath/errors.ts";
 import { answerChecker, type CheckAnswer, type OpenApiDocument } from "./check-document.ts";
-import { fakeAgent, STATUS } from "./fakes.ts";
+import { FLOW, fakeAgent, STATUS } from "./fakes.ts";
 import { inJson } from "./json.ts";
 import { createMetrics } from "./metrics.ts";
 import type { ApiServer } from "./schemas.ts";
@@ -104,6 +105,55 @@ it("gives a service by its name", async () => {
       message: 'no service "ntp"; GET /v1/services has all of them',
     },
   });
+});
+
+it("gives flows page by page, and says what is wrong with a question", async () => {
+  const asked: unknown[] = [];
+  await serve({
+    flows: async (wish) => {
+      asked.push(wish);
+      if (wish.cursor === "none") throw new DatapathError('"none" is not a cursor');
+      if (wish.cursor === "broken") throw new DatapathError("list a map: ENOMEM", 12);
+      return { flows: [FLOW], next: "1.5" };
+    },
+  });
+  expect((await ask("/v1/flows")).body).toEqual({ flows: [inJson(FLOW)], next: "1.5" });
+  const query = "interface=tap0&service=dns&guest=10.0.1.3&backend=192.0.2.1:53&protocol=udp&state=closing";
+  await ask(`/v1/flows?${query}&limit=7&cursor=1.5`);
+  await ask("/v1/flows?backend=192.0.2.1");
+  expect(asked).toEqual([
+    { limit: 1000, vif: undefined },
+    {
+      vif: 5,
+      service: "dns",
+      guest: "10.0.1.3",
+      backend: { address: "192.0.2.1", port: 53 },
+      protocol: "udp",
+      state: "closing",
+      limit: 7,
+      cursor: "1.5",
+    },
+    { limit: 1000, vif: undefined, backend: { address: "192.0.2.1" } },
+  ]);
+  expect((await ask("/v1/flows?interface=veth-web")).body, "not there yet").toEqual({ flows: [] });
+  for (const [wrong, status, message] of [
+    ["interface=tap9", 404, 'no interface "tap9"; GET /v1/interfaces has all of them'],
+    ["service=ntp", 404, 'no service "ntp"; GET /v1/services has all of them'],
+    ["limit=1001", 400, /^query field "limit": .*1000/],
+    ["limit=0", 400, /^query field "limit": /],
+    ["limit=x", 400, /^query field "limit": /],
+    ["guest=tap0", 400, 'query field "guest": expected an IPv4 address'],
+    ["backend=ns1:53", 400, /^query field "backend": expected an IPv4 address, or one with a port/],
+    ["protocol=sctp", 400, /^query field "protocol": .*icmp/],
+    ["cursor=none", 400, '"none" is not a cursor'],
+    ["cursor=broken", 500, "list a map: ENOMEM"],
+  ] as const) {
+    const answer = await ask(`/v1/flows?${wrong}`);
+    expect(answer.status, wrong).toBe(status);
+    expect(answer.body.message, wrong).toEqual(
+      typeof message === "string" ? message : expect.stringMatching(message),
+    );
+  }
 });
 
 it.each(["/v1/health", "/v1/ready"])("answers %s with 200 or 503, and the reasons", async (path) => {

@@ -5,6 +5,7 @@ import fastify from "fastify";
 import type { Agent } from "../agent/agent.ts";
 import { setErrorForm } from "./errors.ts";
 import { registerEvents } from "./events.ts";
+import { registerFlows } from "./flows.ts";
 import { registerGuestMetadata } from "./guest-metadata.ts";
 import { registerHealth } from "./health.ts";
 import { registerInterfaces } from "./interfaces.ts";
@@ -55,6 +56,7 @@ export async function createApi(agent: ApiAgent, metrics: Metrics): Promise<ApiS
   registerStatus(server, agent);
   registerServices(server, agent);
   registerInterfaces(server, agent);
+  registerFlows(server, agent);
   registerEvents(server, agent);
   registerHealth(server, agent);
   registerWhy(server, agent);

@@ -2,11 +2,15 @@ import * as z from "zod";
 import type { Agent } from "../agent/agent.ts";
 import { serviceStatusSchema } from "../agent/status.ts";
 import { ApiError, ERRORS } from "./errors.ts";
+import type { InJson } from "./json.ts";
 import type { ApiServer } from "./schemas.ts";
 
 const servicesSchema = z
   .strictObject({ services: z.array(serviceStatusSchema) })
   .meta({ id: "Services", description: "All services, in the order of the configuration." });
+
+/** The body of `GET /v1/services`. */
+export type ServicesBody = InJson<z.output<typeof servicesSchema>>;
 
 /** `GET /v1/services` and `GET /v1/services/NAME`. */
 export function registerServices(server: ApiServer, agent: Pick<Agent, "services">): void {

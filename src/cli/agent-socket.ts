@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { runtimePaths } from "../agent/runtime-dir.ts";
-import { NoAgentError } from "../api/client.ts";
+import { NoAgentError, RefusedError } from "../api/client.ts";
 import { loadConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import { CommandError, DEFAULT_CONFIG, DEFAULT_RUNTIME_DIR, readConfig } from "./config.ts";
@@ -15,18 +15,22 @@ export interface WhichAgent {
 }
 
 /**
- * Finds the agent's socket and asks. Where no agent answers, the `CommandError` says whether a datapath is there without it. `command` is the
- * name of the command that asks.
+ * Finds the agent's socket and asks. Where no agent answers, the `CommandError` says whether a datapath is there without it; what the agent refuses is
+ * the command line's fault where a value is wrong. `command` is the name of the command that asks.
  */
 export async function askAgent<T>(
   command: string,
   options: WhichAgent,
   ask: (socket: string) => Promise<T>,
+  exitWhenRefused: (statusCode: number) => number = (statusCode) =>
+    statusCode === 400 ? EXIT.badInput : EXIT.failed,
 ): Promise<T> {
   const { socket, runtimeDir } = whereToAsk(command, options);
   try {
     return await ask(socket);
   } catch (error) {
+    if (error instanceof RefusedError)
+      throw new CommandError(error.message, exitWhenRefused(error.statusCode));
     if (!(error instanceof NoAgentError)) throw error;
     const datapath = hasPins(runtimeDir)
       ? `; the datapath in ${runtimeDir} is in place and goes on working without it (start: onlink run, remove: onlink down)`

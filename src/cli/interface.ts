@@ -1,12 +1,13 @@
 import { readFileSync } from "node:fs";
 import { parse } from "yaml";
 import { messageOf } from "../agent/errors.ts";
-import { deleteInterface, fetchInterface, fetchStatus, putInterface, RefusedError } from "../api/client.ts";
+import { deleteInterface, fetchInterface, fetchInterfaces, putInterface } from "../api/client.ts";
 import type { InterfaceBody } from "../api/interfaces.ts";
 import { askAgent, type WhichAgent } from "./agent-socket.ts";
 import { CommandError } from "./config.ts";
 import { EXIT } from "./exit-codes.ts";
-import { formatInterfaces } from "./status.ts";
+import { formatInterfaces } from "./interfaces.ts";
+import { paintFor } from "./paint.ts";
 
 /** Options that all three commands have. */
 type Options = WhichAgent & { json?: boolean };
@@ -29,14 +30,14 @@ export interface RegistrationOptions {
 /** `onlink interface add`: registers an interface, or replaces its registration. */
 export async function addInterface(name: string, options: Options & RegistrationOptions): Promise<number> {
   const registration = readRegistration(options);
-  const body = await ask("interface add", options, (socket) => putInterface(socket, name, registration));
+  const body = await askAgent("interface add", options, (socket) => putInterface(socket, name, registration));
   print(options, body, `${name} registered: ${stateInWords(body)}\n`);
   return EXIT.ok;
 }
 
 /** `onlink interface remove`: takes a registration back. */
 export async function removeInterface(name: string, options: Options): Promise<number> {
-  await ask("interface remove", options, (socket) => deleteInterface(socket, name));
+  await askAgent("interface remove", options, (socket) => deleteInterface(socket, name));
   print(options, {}, `${name} is not registered any more\n`);
   return EXIT.ok;
 }
@@ -44,10 +45,10 @@ export async function removeInterface(name: string, options: Options): Promise<n
 /** `onlink interface show`: one interface with its registration, or all. */
 export async function showInterface(name: string | undefined, options: Options): Promise<number> {
   if (name === undefined) {
-    const { interfaces } = await ask("interface show", options, fetchStatus);
-    print(options, { interfaces }, formatInterfaces(interfaces));
+    const body = await askAgent("interface show", options, fetchInterfaces);
+    print(options, body, formatInterfaces(body.interfaces, paintFor(process.stdout)));
   } else {
-    const body = await ask("interface show", options, (socket) => fetchInterface(socket, name));
+    const body = await askAgent("interface show", options, (socket) => fetchInterface(socket, name));
     print(options, body, formatDetails(body));
   }
   return EXIT.ok;
@@ -55,20 +56,6 @@ export async function showInterface(name: string | undefined, options: Options):
 
 function print({ json }: Options, body: unknown, text: string): void {
   process.stdout.write(json ? `${JSON.stringify(body, null, 2)}\n` : text);
-}
-
-/** Asks the agent; what it refuses is the command line's fault where the values are wrong. */
-async function ask<T>(
-  command: string,
-  options: Options,
-  request: (socket: string) => Promise<T>,
-): Promise<T> {
-  try {
-    return await askAgent(command, options, request);
-  } catch (error) {
-    if (!(error instanceof RefusedError)) throw error;
-    throw new CommandError(error.message, error.statusCode === 400 ? EXIT.badInput : EXIT.failed);
-  }
 }
 
 /** The registration that the options say, as the API takes it. Throws `CommandError`. */

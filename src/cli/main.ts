@@ -1,6 +1,8 @@
-import { Command, CommanderError, Option } from "commander";
+import { Argument, Command, CommanderError, Option } from "commander";
+import type { Flow, FlowKey } from "../datapath/types.ts";
 import { DEFAULT_DESTINATION } from "../endpoint/explain.ts";
 import { WORKAROUND_TARGETS } from "../endpoint/workaround.ts";
+import { describeCommand, SHELLS } from "./command-tree.ts";
 import { CommandError, DEFAULT_CONFIG } from "./config.ts";
 import { EXIT, EXIT_HELP, EXPLAIN_EXIT_HELP, WHY_EXIT_HELP } from "./exit-codes.ts";
 import { version } from "./version.ts";
@@ -9,7 +11,7 @@ import { version } from "./version.ts";
  * The command line. Each command's module is loaded when it runs, so that help is quick and needs neither root nor libbpf;
  * it takes its options and gives the exit status.
  */
-function onlink(setExitCode: (code: number) => void): Command {
+export function commandLine(setExitCode: (code: number) => void): Command {
   const program = new Command("onlink")
     .description("Link-local services (metadata, DNS, NTP, ...) for every VM and container on this host")
     .version(version())
@@ -52,7 +54,7 @@ function onlink(setExitCode: (code: number) => void): Command {
     .option("--json", "for programs")
     .action(async (options) => setExitCode(await (await import("./check.ts")).check(options)));
 
-  command("status", "services, backends, interfaces and counters of the running agent", [
+  command("status", "is all well with the running agent, and what is not; services, interfaces, counters", [
     "onlink status",
     "onlink status --json",
     "onlink status --socket /run/onlink/onlink.sock",
@@ -61,6 +63,52 @@ function onlink(setExitCode: (code: number) => void): Command {
     .option("--socket <path>", "the agent's socket")
     .option("--json", "for programs")
     .action(async (options) => setExitCode(await (await import("./status.ts")).status(options)));
+
+  command("services", "the services, and how their backends stand", [
+    "onlink services",
+    "onlink services --json",
+  ])
+    .option("--config <file>", "find the agent's socket in this configuration")
+    .option("--socket <path>", "the agent's socket")
+    .option("--json", "for programs")
+    .action(async (options) => setExitCode(await (await import("./services.ts")).services(options)));
+
+  command("interfaces", "which interfaces are vifs, their flows, and what went over them", [
+    "onlink interfaces",
+    "onlink interfaces --json",
+  ])
+    .option("--config <file>", "find the agent's socket in this configuration")
+    .option("--socket <path>", "the agent's socket")
+    .option("--json", "for programs")
+    .action(async (options) => setExitCode(await (await import("./interfaces.ts")).interfaces(options)));
+
+  command("flows", "the flows now: who talks to which backend, since when, and how much", [
+    "onlink flows",
+    "onlink flows --interface tap0 --service metadata",
+    "onlink flows --guest 10.0.1.3 --json",
+    "onlink flows --backend 10.0.0.2:53 --protocol udp --limit 20",
+  ])
+    .option("--interface <name>", "of the guest behind this interface")
+    .option("--service <name>", "of this service")
+    .option("--guest <address>", "of guests with this address")
+    .option("--backend <address>", "to this backend, with or without its port")
+    .addOption(
+      new Option("--protocol <protocol>", "of this protocol").choices(["tcp", "udp", "icmp"] satisfies Array<
+        FlowKey["protocol"]
+      >),
+    )
+    .addOption(
+      new Option("--state <state>", "in this state").choices([
+        "opening",
+        "established",
+        "closing",
+      ] satisfies Array<Flow["state"]>),
+    )
+    .option("--limit <count>", "so many of them at most")
+    .option("--config <file>", "find the agent's socket in this configuration")
+    .option("--socket <path>", "the agent's socket")
+    .option("--json", "for programs: one JSON object a line")
+    .action(async (options) => setExitCode(await (await import("./flows.ts")).flows(options)));
 
   const interfaces = program
     .command("interface")
@@ -224,6 +272,17 @@ function onlink(setExitCode: (code: number) => void): Command {
     .option("--simulate", "without root and without Linux: every frame as the models decide")
     .action(async (options) => setExitCode(await (await import("./demo.ts")).demo(options)));
 
+  command("completion", "what a shell needs to complete the command line, as text to source or to install", [
+    "onlink completion bash > /etc/bash_completion.d/onlink",
+    "onlink completion zsh > /usr/local/share/zsh/site-functions/_onlink",
+    "onlink completion fish > /etc/fish/completions/onlink.fish",
+    ". <(onlink completion bash)",
+  ])
+    .addArgument(new Argument("<shell>", "the shell").choices(SHELLS))
+    .action(async (shell) =>
+      setExitCode((await import("./completion.ts")).completion(shell, describeCommand(program))),
+    );
+
   return program;
 }
 
@@ -237,7 +296,7 @@ function endWhenNobodyReads(error: NodeJS.ErrnoException): void {
 export async function main(args: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.ok;
   if (process.stdout.listenerCount("error") === 0) process.stdout.on("error", endWhenNobodyReads);
-  const program = onlink((code) => {
+  const program = commandLine((code) => {
     exitCode = code;
   });
   try {

@@ -1,11 +1,15 @@
 import { expect, it } from "vitest";
+import { fakeCounters } from "../api/fakes.ts";
+import { inJson } from "../api/json.ts";
 import type { StatusBody } from "../api/status.ts";
+import { COLOURED, PLAIN } from "./paint.ts";
 import { formatStatus } from "./status.ts";
 
 const body = {
   version: "1.2.3",
   pid: 42,
   since: "2026-01-02T03:04:05.000Z",
+  problems: [],
   configuration: { file: "/etc/onlink/onlink.yaml", loaded: "2026-01-02T03:04:06.000Z" },
   attach: "tcx",
   device: { name: "onlink0", address: "169.254.64.1" },
@@ -49,21 +53,30 @@ const body = {
     { name: "eth7", state: "waiting" },
   ],
   flows: { now: 3, limit: 16384, limitPerInterface: 1024 },
-  counters: {
-    forwarded: { frames: 7, bytes: "9007199254740993" },
-    limit: { frames: 0, bytes: 0 },
-    returned: { frames: "9007199254740993", bytes: 1 },
-  },
+  counters: inJson(
+    fakeCounters({
+      forwarded: { frames: 7n, bytes: 9007199254740993n },
+      returned: { frames: 9007199254740993n, bytes: 1n },
+    }),
+  ),
   eventsLost: 12,
 } as unknown as StatusBody;
 
-it("shows the status in aligned tables, counters without zeros", () => {
-  expect(formatStatus(body)).toBe(`\
-agent 1.2.3, pid 42, since 2026-01-02T03:04:05.000Z
-configuration /etc/onlink/onlink.yaml, taken over 2026-01-02T03:04:06.000Z
-device onlink0 169.254.64.1, programs attached by tcx
-flows 3 of at most 16384, 1024 per interface
-events lost: 12
+/** The 3 h 4 min after its start. */
+const now = Date.UTC(2026, 0, 2, 6, 8, 5);
+const format = (changes: Partial<StatusBody> = {}) => formatStatus({ ...body, ...changes }, PLAIN, now);
+
+it("says first whether all is well, then what there is", () => {
+  expect(format()).toBe(`\
+ok: all that is configured is in step
+
+agent          1.2.3, pid 42, started 3h4m ago
+configuration  /etc/onlink/onlink.yaml, taken over 3h3m ago
+device         onlink0 169.254.64.1, programs attached by tcx
+services       1, with 3 of 5 backends in use
+interfaces     1 attached, 1 failed, 1 waiting
+flows          3 of at most 16384, 1024 per interface
+events lost    12
 
 SERVICE  ADDRESS          PORT  PROTOCOL  BACKEND                     STATE
 dns      169.254.169.253  53    udp,tcp   192.0.2.1:53                in use, fabric by eth0 from 192.0.2.9
@@ -75,41 +88,61 @@ dns      169.254.169.253  53    udp,tcp   192.0.2.1:53                in use, fa
 REMOVED SERVICE  PORT  PROTOCOL  FLOWS END
 169.254.169.123  123   udp       2026-01-02T03:05:05.000Z
 
-INTERFACE  STATE                       METADATA ADDRESS  FLOWS
-tap0       attached                    169.254.64.2      3
-tap1       failed: it is not Ethernet  -                 -
-veth-web   waiting                     -                 -
+INTERFACE  STATE                       METADATA ADDRESS  FLOWS  OUT  IN  DROPPED
+tap0       attached                    169.254.64.2          3    -   -        -
+tap1       failed: it is not Ethernet  -                     -    -   -        -
+veth-web   waiting                     -                     -    -   -        -
 
 FABRIC  STATE
 eth0    attached
 eth7    waiting
 
-FRAMES            BYTES             VERDICT
-7                 9007199254740993  forwarded
-9007199254740993  1                 returned
+FRAMES    BYTES  VERDICT
+     7  8.0 PiB  forwarded
+ 9.0 P      1 B  returned
 `);
 });
 
+it("says what is not well, and where to look for the rest", () => {
+  const problems = Array.from({ length: 12 }, (_, index) => `interface tap${index}: broken`);
+  const text = format({ problems });
+  expect(text).toMatch(
+    /^not ok: not all that is configured is in step\n {2}interface tap0: broken\n(?: {2}.*\n){9}\.\.\. and 2 more: onlink status --json\n\nagent /,
+  );
+  expect(formatStatus({ ...body, problems }, COLOURED, now)).toContain("\u001b[31mnot ok\u001b[39m: ");
+});
+
+it("shows what is in trouble first where there is more than fits", () => {
+  const [dns] = body.services;
+  const [vif, failed] = body.interfaces;
+  const text = format({
+    services: [
+      ...Array.from({ length: 25 }, (_, index) => ({
+        ...dns!,
+        name: `s${index}`,
+        backends: [dns!.backends[1]!],
+      })),
+      { ...dns!, name: "in-trouble" },
+    ],
+    interfaces: [...Array.from({ length: 30 }, (_, index) => ({ ...vif!, name: `v${index}` })), failed!],
+  });
+  expect(text).toMatch(/^SERVICE .*\nin-trouble /m);
+  expect(text).toContain("... and 6 more: onlink services\n");
+  expect(text).toMatch(/^INTERFACE .*\ntap1 +failed/m);
+  expect(text).toContain("... and 11 more: onlink interfaces\n");
+});
+
 it("says so when there is nothing to count, and leaves out what there is none of", () => {
-  const text = formatStatus({
-    ...body,
+  const text = format({
     draining: [],
     fabric: [],
     counters: {} as StatusBody["counters"],
     eventsLost: 0,
+    interfaces: [],
   });
   expect(text).toContain("no frames counted yet\n");
+  expect(text).toContain("interfaces     none\n");
   expect(text).not.toContain("FABRIC");
   expect(text).not.toContain("REMOVED");
   expect(text).not.toContain("lost");
-});
-
-it("says what is wrong with the file that the agent could not take over", () => {
-  const errors = ["onlink.yaml:3:5: services[0].port: 0 is not a port", "onlink.yaml:4:1: another"];
-  const text = formatStatus({ ...body, configuration: { ...body.configuration, errors } });
-  expect(text).toContain(`
-what the file says now is refused, the configuration before it holds:
-  onlink.yaml:3:5: services[0].port: 0 is not a port
-  onlink.yaml:4:1: another
-device `);
 });

@@ -2,96 +2,109 @@ import { fetchStatus } from "../api/client.ts";
 import type { StatusBody } from "../api/status.ts";
 import { askAgent, type WhichAgent } from "./agent-socket.ts";
 import { EXIT } from "./exit-codes.ts";
+import { formatInterfaces, interfaceState } from "./interfaces.ts";
+import { type Paint, paintFor } from "./paint.ts";
+import { formatServices } from "./services.ts";
 import { formatTable } from "./table.ts";
+import { formatAgo, formatBytes, formatCount } from "./units.ts";
 
-/** `onlink status`: what the agent and its datapath are doing. */
+/** As many problems, services and interfaces are shown: the rest has commands of its own. */
+const MOST_PROBLEMS = 10;
+const MOST_ROWS = 20;
+
+/** `onlink status`: is all well, what is not, and what the agent and its datapath are doing. */
 export async function status(options: WhichAgent & { json?: boolean }): Promise<number> {
   const body = await askAgent("status", options, fetchStatus);
-  process.stdout.write(options.json ? `${JSON.stringify(body, null, 2)}\n` : formatStatus(body));
+  process.stdout.write(
+    options.json ? `${JSON.stringify(body, null, 2)}\n` : formatStatus(body, paintFor(process.stdout)),
+  );
   return EXIT.ok;
 }
 
-/** The status for people. */
-export function formatStatus(body: StatusBody): string {
-  const { configuration, device, flows } = body;
+/** The status for people; `now` in ms since 1970. */
+export function formatStatus(body: StatusBody, paint: Paint, now = Date.now()): string {
   const counters = Object.entries(body.counters).filter(([, { frames }]) => Number(frames) > 0);
+  const services = shorten(body.services, MOST_ROWS, hasTrouble);
+  const interfaces = shorten(body.interfaces, MOST_ROWS, ({ state }) => state === "failed");
   const sections = [
-    `agent ${body.version}, pid ${body.pid}, since ${body.since}\n` +
-      formatConfiguration(configuration) +
-      `device ${device.name} ${device.address}, programs attached by ${body.attach}\n` +
-      `flows ${flows.now} of at most ${flows.limit}, ${flows.limitPerInterface} per interface\n` +
-      (Number(body.eventsLost) === 0 ? "" : `events lost: ${body.eventsLost}\n`),
-    formatTable(
-      ["SERVICE", "ADDRESS", "PORT", "PROTOCOL", "BACKEND", "STATE"],
-      body.services.flatMap(({ name, address, port, protocols, backends }) =>
-        backends.map((backend, index) => [
-          ...(index === 0 ? [name, address, String(port), protocols.join(",")] : ["", "", "", ""]),
-          backendPlace(backend),
-          backendState(backend),
-        ]),
-      ),
-    ),
+    formatVerdict(body.problems, paint),
+    formatOverview(body, now),
+    formatServices(services.shown, paint) + moreLine(services.more, "onlink services"),
     ...(body.draining.length === 0
       ? []
       : [
           formatTable(
             ["REMOVED SERVICE", "PORT", "PROTOCOL", "FLOWS END"],
             body.draining.map(({ address, port, protocol, ends }) => [address, String(port), protocol, ends]),
+            { paint },
           ),
         ]),
-    formatInterfaces(body.interfaces),
+    formatInterfaces(interfaces.shown, paint) + moreLine(interfaces.more, "onlink interfaces"),
     ...(body.fabric.length === 0
       ? []
       : [
           formatTable(
             ["FABRIC", "STATE"],
-            body.fabric.map((one) => [
-              one.name,
-              one.state === "failed" ? `failed: ${one.reason}` : one.state,
-            ]),
+            body.fabric.map((one) => [one.name, interfaceState(one, paint)]),
+            { paint },
           ),
         ]),
     counters.length === 0
       ? "no frames counted yet\n"
       : formatTable(
           ["FRAMES", "BYTES", "VERDICT"],
-          counters.map(([reason, { frames, bytes }]) => [String(frames), String(bytes), reason]),
+          counters.map(([reason, { frames, bytes }]) => [formatCount(frames), formatBytes(bytes), reason]),
+          { right: ["FRAMES", "BYTES"], paint },
         ),
   ];
   return sections.join("\n");
 }
 
-function formatConfiguration({ file, loaded, errors }: StatusBody["configuration"]): string {
-  const taken = `configuration ${file}, taken over ${loaded}\n`;
-  if (errors === undefined) return taken;
-  return `${taken}what the file says now is refused, the configuration before it holds:\n${errors.map((error) => `  ${error}\n`).join("")}`;
+function formatVerdict(problems: readonly string[], paint: Paint): string {
+  if (problems.length === 0) return `${paint.good("ok")}: all that is configured is in step\n`;
+  const { shown, more } = shorten(problems, MOST_PROBLEMS);
+  return `${paint.bad("not ok")}: not all that is configured is in step\n${shown.map((one) => `  ${one}\n`).join("")}${moreLine(more, "onlink status --json")}`;
 }
 
-/** The table of interfaces. */
-export function formatInterfaces(interfaces: StatusBody["interfaces"]): string {
-  return formatTable(
-    ["INTERFACE", "STATE", "METADATA ADDRESS", "FLOWS"],
-    interfaces.map((one) => [
-      one.name,
-      one.state === "failed" ? `failed: ${one.reason}` : one.state,
-      one.state === "attached" ? one.metadataAddress : "-",
-      one.flows === undefined ? "-" : String(one.flows),
-    ]),
-  );
+function formatOverview(body: StatusBody, now: number): string {
+  const { configuration, device, flows } = body;
+  const backends = body.services.flatMap((service) => service.backends);
+  const inUse = backends.filter(({ state }) => state === "in use").length;
+  const lost = Number(body.eventsLost);
+  const lines = [
+    ["agent", `${body.version}, pid ${body.pid}, started ${formatAgo(body.since, now)}`],
+    ["configuration", `${configuration.file}, taken over ${formatAgo(configuration.loaded, now)}`],
+    ["device", `${device.name} ${device.address}, programs attached by ${body.attach}`],
+    ["services", `${body.services.length}, with ${inUse} of ${backends.length} backends in use`],
+    ["interfaces", countStates(body.interfaces)],
+    ["flows", `${flows.now} of at most ${flows.limit}, ${flows.limitPerInterface} per interface`],
+    ...(lost === 0 ? [] : [["events lost", formatCount(lost)]]),
+  ];
+  return lines.map(([name = "", text]) => `${name.padEnd(15)}${text}\n`).join("");
 }
 
-type Backend = StatusBody["services"][number]["backends"][number];
-
-/** `10.0.0.2:53`, or `ns1.fabric.example:53 (10.0.0.2)`; without the address as long as the name leads nowhere. */
-function backendPlace({ name, address, port }: Backend): string {
-  if (name === undefined) return `${address}:${port}`;
-  return `${name}:${port}${address === undefined ? "" : ` (${address})`}`;
+/** `12 attached, 1 failed`. */
+function countStates(interfaces: StatusBody["interfaces"]): string {
+  const states = [...new Set(interfaces.map(({ state }) => state))].sort();
+  const counts = states.map((state) => `${interfaces.filter((one) => one.state === state).length} ${state}`);
+  return counts.join(", ") || "none";
 }
 
-function backendState(backend: Backend): string {
-  if (backend.state === "out of use") return `out of use: ${backend.reason}`;
-  const way =
-    backend.kind === "host-local" ? "host-local" : `fabric by ${backend.interface} from ${backend.source}`;
-  const { error } = backend.health ?? {};
-  return `in use, ${way}${error === undefined ? "" : `; last check failed: ${error}`}`;
+function hasTrouble({ backends }: StatusBody["services"][number]): boolean {
+  return backends.some(({ state }) => state !== "in use");
+}
+
+/** The first `most` in their order, those for which `isFirst` holds before others; `more`: how many are left out. */
+function shorten<T>(
+  items: readonly T[],
+  most: number,
+  isFirst: (item: T) => boolean = () => false,
+): { shown: readonly T[]; more: number } {
+  if (items.length <= most) return { shown: items, more: 0 };
+  const ordered = [...items.filter(isFirst), ...items.filter((item) => !isFirst(item))];
+  return { shown: ordered.slice(0, most), more: items.length - most };
+}
+
+function moreLine(more: number, command: string): string {
+  return more === 0 ? "" : `... and ${more} more: ${command}\n`;
 }

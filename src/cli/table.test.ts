@@ -1,5 +1,6 @@
 import { expect, it } from "vitest";
-import { formatTable } from "./table.ts";
+import { COLOURED, PLAIN } from "./paint.ts";
+import { formatTable, tableWriter } from "./table.ts";
 
 it("aligns columns by their widest cell and leaves no blanks at the end of lines", () => {
   expect(
@@ -12,4 +13,31 @@ it("aligns columns by their widest cell and leaves no blanks at the end of lines
     ),
   ).toBe("A         LONG  C\n1         2\nwide one  3     4\n");
   expect(formatTable(["A", "B"], [])).toBe("A  B\n");
+});
+
+it("puts numbers at the right end", () => {
+  expect(formatTable(["A", "COUNT", "B"], [["x", "7", "y"]], { right: ["COUNT"] })).toBe(
+    "A  COUNT  B\nx      7  y\n",
+  );
+});
+
+it("aligns cells by what is seen of them", () => {
+  const { bad, heading } = COLOURED;
+  expect(
+    formatTable(
+      ["A", "B"],
+      [
+        [bad("no"), "1"],
+        ["yes", "2"],
+      ],
+      { paint: COLOURED },
+    ),
+  ).toBe(`${heading("A")}    ${heading("B")}\n${bad("no")}   1\nyes  2\n`);
+});
+
+it("comes in parts, whose columns do not get narrower", () => {
+  const write = tableWriter(["A", "B"], { paint: PLAIN });
+  expect(write([["wide", "1"]])).toBe("A     B\nwide  1\n");
+  expect(write([["x", "2"]])).toBe("x     2\n");
+  expect(write([["wider still", "3"]])).toBe("wider still  3\n");
 });

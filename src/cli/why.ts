@@ -1,4 +1,4 @@
-import { fetchWhy, RefusedError } from "../api/client.ts";
+import { fetchWhy } from "../api/client.ts";
 import type { WhyBody } from "../api/why.ts";
 import { isIpv4 } from "../packet/address.ts";
 import { askAgent, type WhichAgent } from "./agent-socket.ts";
@@ -13,20 +13,13 @@ export async function why(
   options: WhichAgent & { json?: boolean },
 ): Promise<number> {
   const target = to === undefined ? {} : parseTarget(to);
-  const body = await ask(options, (socket) => fetchWhy(socket, { guest, ...target }));
+  const asked = (socket: string) => fetchWhy(socket, { guest, ...target });
+  // 1 says that a link is broken.
+  const body = await askAgent("why", options, asked, () => EXIT.badInput);
   process.stdout.write(
     options.json ? `${JSON.stringify(body, null, 2)}\n` : formatWhy(body, paintFor(process.stdout)),
   );
   return body.links.some(({ state }) => state === "broken") ? EXIT.failed : EXIT.ok;
-}
-
-async function ask<T>(options: WhichAgent, request: (socket: string) => Promise<T>): Promise<T> {
-  try {
-    return await askAgent("why", options, request);
-  } catch (error) {
-    if (!(error instanceof RefusedError)) throw error;
-    throw new CommandError(error.message, EXIT.badInput);
-  }
 }
 
 /** `ADDRESS` or `ADDRESS:PORT`. Throws `CommandError`. */
