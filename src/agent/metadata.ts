@@ -57,6 +57,7 @@ export function createAgentMetadata({ config, guestOf, source, log }: AgentMetad
         throw error;
       }
       follow(next);
+      log.info({ mode: next.metadata.mode }, "metadata settings taken over");
       return [];
     },
     stats: service.stats,
