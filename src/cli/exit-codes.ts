@@ -31,3 +31,10 @@ Exit status:
   1  something is broken: the first broken link is named
   2  no guest is meant, or several are; or the command line is wrong
   3  no agent answers`;
+
+/** The same for `import`, which tells what it could not carry over. */
+export const IMPORT_EXIT_HELP = `
+Exit status:
+  0  everything was carried over
+  1  something was left out: standard error and the comments in the file say what
+  2  the input was not understood, or the command line is wrong; nothing was written`;

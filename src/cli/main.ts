@@ -4,7 +4,7 @@ import { DEFAULT_DESTINATION } from "../endpoint/explain.ts";
 import { WORKAROUND_TARGETS } from "../endpoint/workaround.ts";
 import { describeCommand, SHELLS } from "./command-tree.ts";
 import { CommandError, DEFAULT_CONFIG } from "./config.ts";
-import { EXIT, EXIT_HELP, EXPLAIN_EXIT_HELP, WHY_EXIT_HELP } from "./exit-codes.ts";
+import { EXIT, EXIT_HELP, EXPLAIN_EXIT_HELP, IMPORT_EXIT_HELP, WHY_EXIT_HELP } from "./exit-codes.ts";
 import { version } from "./version.ts";
 
 /**
@@ -263,6 +263,22 @@ export function commandLine(setExitCode: (code: number) => void): Command {
     )
     .option("--interface <name>", "the guest's interface (windows: its number)")
     .action(async (options) => setExitCode((await import("./workaround.ts")).workaround(options)));
+
+  const imports = program
+    .command("import")
+    .description("turn another system's configuration into one of onlink");
+  command(
+    "contrail",
+    "OpenSDN's link-local services (global-vrouter-config, JSON or XML) to standard output, as a configuration",
+    [
+      "onlink import contrail global-vrouter-config.json > /etc/onlink/onlink.yaml",
+      "curl -s http://127.0.0.1:8082/global-vrouter-config/UUID | onlink import contrail -",
+    ],
+    IMPORT_EXIT_HELP,
+    imports,
+  )
+    .argument("<file>", "the global-vrouter-config; - for standard input")
+    .action(async (file) => setExitCode((await import("./import.ts")).importContrail(file)));
 
   command(
     "demo",
