@@ -116,9 +116,12 @@ struct {
 	__type(value, struct vif_state);
 } vif_states SEC(".maps");
 
-/* Made by the agent with the vif, written by the datapath. Key: ifindex. */
+/*
+ * Made by the agent with the vif, written by the datapath. Key: ifindex. Not per CPU: that would be 768 bytes for each vif and CPU, and the
+ * kernel refuses them (ENOMEM) where hundreds are asked for at once.
+ */
 struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, MAX_VIFS);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, __u32);

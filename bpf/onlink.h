@@ -200,11 +200,11 @@ struct fragment {
 	__u8 pad[5];
 };
 
-/* Maps counters (key enum reason) and, times REASON_COUNT, vif_counters (key __u32 ifindex); both per CPU. */
+/* Maps counters (key enum reason; one for each CPU) and, times REASON_COUNT, vif_counters (key __u32 ifindex). */
 struct counter {
 	__u64 frames;
 	__u64 bytes;                  /* length on the wire, Ethernet header included */
-	__u64 last;                   /* when the last frame was counted (ns, CLOCK_MONOTONIC); zero: never */
+	__u64 last;                   /* vif_counters: when the last frame was counted (ns, CLOCK_MONOTONIC); zero: never */
 };
 
 struct vif_counters {

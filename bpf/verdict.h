@@ -15,25 +15,23 @@ static __always_inline __u64 coarse_now(void)
 	return bpf_ktime_get_coarse_ns();
 }
 
-static __always_inline void count_in(struct counter *counter, const struct __sk_buff *skb, __u64 now)
-{
-	counter->frames++;
-	counter->bytes += skb->len;
-	counter->last = now;
-}
-
 /* vif 0: the frame could not be given to a vif. */
 static __always_inline void count(const struct __sk_buff *skb, __u32 vif, __u32 reason)
 {
+	struct counter *total = bpf_map_lookup_elem(&counters, &reason), *counter;
 	struct vif_counters *of_vif;
-	struct counter *total = bpf_map_lookup_elem(&counters, &reason);
-	__u64 now = coarse_now();
 
-	if (total)
-		count_in(total, skb, now);
+	if (total) {
+		total->frames++;
+		total->bytes += skb->len;
+	}
 	of_vif = bpf_map_lookup_elem(&vif_counters, &vif);
-	if (of_vif && reason < REASON_COUNT)
-		count_in(&of_vif->reasons[reason], skb, now);
+	if (of_vif && reason < REASON_COUNT) {
+		counter = &of_vif->reasons[reason];
+		__sync_fetch_and_add(&counter->frames, 1);
+		__sync_fetch_and_add(&counter->bytes, skb->len);
+		counter->last = coarse_now();
+	}
 }
 
 static __always_inline int untouched(const struct __sk_buff *skb, __u32 vif, __u32 reason)

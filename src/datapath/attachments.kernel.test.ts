@@ -4,7 +4,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { inNetworkNamespace, makeNetworkNamespace } from "../linux/namespace.ts";
 import { openRtnetlink } from "../linux/rtnetlink.ts";
+import { LINKS_AT_ONCE, listAttachments, openAttachments } from "./attachments.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
+import { closeFd, getPinned } from "./libbpf.ts";
 import { openPrivateBpffs, SETTINGS, VIF } from "./testing.ts";
 import type { AttachKind, Datapath } from "./types.ts";
 
@@ -200,5 +202,77 @@ describe("the clsact qdisc", () => {
       expect(filters()).toBe(theirs);
     });
     expect(existsSync(join(pinDir, "filters", `qdisc-${vif}`))).toBe(false);
+  });
+});
+
+describe("many that come at once", () => {
+  const COUNT = LINKS_AT_ONCE + 3;
+  let program: number;
+  let indexes: number[];
+  let steps: Array<() => void>;
+
+  const open = () =>
+    openAttachments({
+      pinDir,
+      how: "tcx",
+      program: () => program,
+      later: (step) => {
+        steps.push(step);
+        return () => steps.splice(steps.indexOf(step), 1);
+      },
+    });
+  const attached = (how: AttachKind) =>
+    listAttachments(pinDir).flatMap((one) => (one.how === how ? [one.ifindex] : []));
+  const allQdiscs = () => run("tc", "qdisc", "show");
+  const doNextStep = () => inside(() => steps.shift()!());
+  const sorted = (numbers: number[]) => [...numbers].sort((a, b) => a - b);
+
+  beforeEach(() => {
+    withDatapath("tcx", () => {});
+    program = getPinned(join(pinDir, "programs", "onlink_vif"))!;
+    steps = [];
+    indexes = Array.from({ length: COUNT }, (_, index) => 1000 + index);
+    for (const index of indexes)
+      run("ip", "link", "add", `v${index}`, "index", `${index}`, "type", "veth", "peer", "name", `p${index}`);
+    return () => closeFd(program);
+  });
+
+  it("all but a few get a filter first, and their links one by one", () => {
+    const before = allQdiscs();
+    const attachments = open();
+    inside(() => {
+      for (const index of indexes) attachments.attach("vif", index);
+    });
+    expect(attached("tcx")).toHaveLength(LINKS_AT_ONCE);
+    expect(sorted([...attached("tcx"), ...attached("clsact")])).toEqual(indexes);
+    expect(allQdiscs().match(/clsact/g)).toHaveLength(3);
+    expect(steps).toHaveLength(1);
+    doNextStep();
+    expect(attached("clsact")).toHaveLength(2);
+    inside(() => attachments.detach("vif", indexes.at(-1)!));
+    run("ip", "link", "del", `v${indexes.at(-2)}`);
+    while (steps.length > 0) doNextStep();
+    inside(() => attachments.detach("vif", indexes.at(-2)!));
+    expect(sorted(attached("tcx"))).toEqual(indexes.slice(0, -2));
+    expect(attached("clsact")).toEqual([]);
+    expect(allQdiscs().replaceAll(/.* dev [vp]100\d .*\n/g, "")).toBe(before);
+    attachments.close();
+  });
+
+  it("what a process has not come to, the next one does", () => {
+    const first = open();
+    inside(() => {
+      for (const index of indexes) first.attach("vif", index);
+    });
+    first.close();
+    expect(steps).toEqual([]);
+    const second = open();
+    inside(() => {
+      for (const index of indexes) second.attach("vif", index);
+    });
+    while (steps.length > 0) doNextStep();
+    expect(sorted(attached("tcx"))).toEqual(indexes);
+    expect(allQdiscs()).not.toContain("clsact");
+    second.close();
   });
 });

@@ -8,6 +8,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { openRtnetlink } from "../linux/rtnetlink.ts";
+import { DatapathError } from "./errors.ts";
 import {
   attachFilter,
   closeFd,
@@ -22,6 +23,7 @@ import {
   pinObject,
   updateLink,
 } from "./libbpf.ts";
+import { replacePin } from "./pins.ts";
 import type { AttachKind, Attachment, ProgramName } from "./types.ts";
 
 /**
@@ -34,21 +36,94 @@ export const FILTER_HANDLES: Record<ProgramName, number> = {
   fabric: 0x6f6c0003,
 };
 
-/** Attaches a program where it is not, or renews it in place. What hung there in the other way is taken off afterwards. */
-export function attach(
-  pinDir: string,
-  how: AttachKind,
-  name: ProgramName,
-  program: number,
-  ifindex: number,
-): void {
-  if (how === "tcx") {
-    attachByLink(pinDir, name, program, ifindex);
-    detachByFilter(pinDir, name, ifindex);
-  } else {
-    attachByFilter(pinDir, name, program, ifindex);
-    detachByLink(pinDir, name, ifindex);
+/** Programs on interfaces, as one process sees them to. */
+export interface Attachments {
+  /** See `Datapath.attach`. */
+  attach(name: ProgramName, ifindex: number): void;
+  /** See `Datapath.detach`. */
+  detach(name: ProgramName, ifindex: number): void;
+  /** Ends what goes on in the background; what it has not come to stays as it is. */
+  close(): void;
+}
+
+/** What `openAttachments` works on. */
+export interface AttachmentsOptions {
+  pinDir: string;
+  how: AttachKind;
+  /** The descriptor of a loaded program. */
+  program: (name: ProgramName) => number;
+  /** Does a step some time later; the returned function takes that back. */
+  later?: (step: () => void) => () => void;
+}
+
+/** So many tcx links are made at once; then it goes on as told at `openAttachments`. */
+export const LINKS_AT_ONCE = 4;
+/** Pause between two tcx links made in the background, in ms: each holds the kernel's RTNL lock for about as long. */
+const LINK_PAUSE = 10;
+
+/**
+ * Puts programs on interfaces. A new tcx link takes 10 ms and more, in which the kernel waits for all CPUs (RCU) with the RTNL lock held; a clsact
+ * filter takes less than 0.1 ms. So where many interfaces come at once, as at a start, all but the first few get a filter, which works
+ * just as well, and the links take its place one by one in the background.
+ */
+export function openAttachments({ pinDir, how, program, later = soon }: AttachmentsOptions): Attachments {
+  const waiting = new Map<string, { name: ProgramName; ifindex: number }>();
+  let madeAtOnce = 0;
+  let cancel: (() => void) | undefined;
+
+  /** One link less to make at once, until the process has come to other things. */
+  function mayLinkNow(): boolean {
+    if (waiting.size > 0 || madeAtOnce >= LINKS_AT_ONCE) return false;
+    if (madeAtOnce++ === 0) setImmediate(() => (madeAtOnce = 0)).unref();
+    return true;
   }
+
+  function linkNext(): void {
+    cancel = undefined;
+    const [next] = waiting;
+    if (next === undefined) return;
+    const [key, { name, ifindex }] = next;
+    waiting.delete(key);
+    try {
+      if (!renewLink(pinDir, name, program(name), ifindex)) makeLink(pinDir, name, program(name), ifindex);
+      detachByFilter(pinDir, name, ifindex);
+    } catch (error) {
+      // The filter stays, and does its work; an interface that is gone is detached by whoever is told so.
+      if (!(error instanceof DatapathError)) throw error;
+    }
+    if (waiting.size > 0) cancel = later(linkNext);
+  }
+
+  return {
+    attach(name, ifindex) {
+      if (how === "clsact") {
+        attachByFilter(pinDir, name, program(name), ifindex);
+        detachByLink(pinDir, name, ifindex);
+      } else if (renewLink(pinDir, name, program(name), ifindex)) {
+        detachByFilter(pinDir, name, ifindex);
+      } else if (mayLinkNow()) {
+        makeLink(pinDir, name, program(name), ifindex);
+        detachByFilter(pinDir, name, ifindex);
+      } else {
+        attachByFilter(pinDir, name, program(name), ifindex);
+        waiting.set(`${name}-${ifindex}`, { name, ifindex });
+        cancel ??= later(linkNext);
+      }
+    },
+    detach(name, ifindex) {
+      waiting.delete(`${name}-${ifindex}`);
+      detach(pinDir, name, ifindex);
+    },
+    close() {
+      waiting.clear();
+      cancel?.();
+    },
+  };
+}
+
+function soon(step: () => void): () => void {
+  const timer = setTimeout(step, LINK_PAUSE).unref();
+  return () => clearTimeout(timer);
 }
 
 /** Detaches in either way. Interfaces that are gone took their hooks along; then only the pins are cleared. */
@@ -99,24 +174,28 @@ function pinPath(pinDir: string, folder: "links" | "filters", name: string, ifin
   return join(dir, `${name}-${ifindex}`);
 }
 
-function attachByLink(pinDir: string, name: ProgramName, program: number, ifindex: number): void {
-  const path = pinPath(pinDir, "links", name, ifindex);
-  const pinned = getPinned(path);
-  if (pinned !== undefined) {
-    try {
-      if (linkIfindex(pinned) === ifindex) {
-        updateLink(pinned, program);
-        return;
-      }
-      // The interface went and another came with its number: this link leads nowhere any more.
-      rmSync(path);
-    } finally {
-      closeFd(pinned);
+/** Puts the program under the link that is there; false where there is none. */
+function renewLink(pinDir: string, name: ProgramName, program: number, ifindex: number): boolean {
+  const path = join(pinDir, "links", `${name}-${ifindex}`);
+  const pinned = existsSync(path) ? getPinned(path) : undefined;
+  if (pinned === undefined) return false;
+  try {
+    if (linkIfindex(pinned) === ifindex) {
+      updateLink(pinned, program);
+      return true;
     }
+    // The interface went and another came with its number: this link leads nowhere any more.
+    rmSync(path);
+    return false;
+  } finally {
+    closeFd(pinned);
   }
+}
+
+function makeLink(pinDir: string, name: ProgramName, program: number, ifindex: number): void {
   const link = createLink(program, ifindex);
   try {
-    pinObject(link, path);
+    pinObject(link, pinPath(pinDir, "links", name, ifindex));
   } finally {
     closeFd(link);
   }
@@ -134,10 +213,18 @@ function detachByLink(pinDir: string, name: ProgramName, ifindex: number): void 
 function attachByFilter(pinDir: string, name: ProgramName, program: number, ifindex: number): void {
   const qdisc = pinPath(pinDir, "filters", "qdisc", ifindex);
   const filter = pinPath(pinDir, "filters", name, ifindex);
-  if (createQdisc(ifindex) && !existsSync(qdisc)) pinObject(program, qdisc);
-  attachFilter(program, ifindex, FILTER_HANDLES[name]);
-  rmSync(filter, { force: true });
-  pinObject(program, filter);
+  // The marks first: what a process that is killed has made, it has marked.
+  const wasMarked = { qdisc: existsSync(qdisc), filter: existsSync(filter) };
+  replacePin(program, qdisc);
+  replacePin(program, filter);
+  try {
+    const isOurs = createQdisc(ifindex) || wasMarked.qdisc;
+    if (!isOurs) rmSync(qdisc);
+    attachFilter(program, ifindex, FILTER_HANDLES[name]);
+  } catch (error) {
+    if (!wasMarked.filter) detachByFilter(pinDir, name, ifindex);
+    throw error;
+  }
 }
 
 function detachByFilter(pinDir: string, name: ProgramName, ifindex: number): void {
@@ -146,7 +233,9 @@ function detachByFilter(pinDir: string, name: ProgramName, ifindex: number): voi
   if (!existsSync(filter)) return;
   detachFilter(ifindex, FILTER_HANDLES[name]);
   rmSync(filter);
-  const isLast = !listAttachments(pinDir).some((one) => one.how === "clsact" && one.ifindex === ifindex);
+  const isLast = Object.keys(FILTER_HANDLES).every(
+    (other) => !existsSync(join(pinDir, "filters", `${other}-${ifindex}`)),
+  );
   if (!isLast || !existsSync(qdisc)) return;
   if (!hasFilters(ifindex)) destroyQdisc(ifindex);
   rmSync(qdisc);

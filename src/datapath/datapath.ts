@@ -9,7 +9,7 @@ import { onReadable } from "../linux/readable.ts";
 import { isInPrefix, LINK_LOCAL_PREFIX } from "../packet/address.ts";
 import { viewOf } from "../packet/bytes.ts";
 import { ETHERNET_MIN_LENGTH } from "../packet/ethernet.ts";
-import { attach, detach, isAttached, listAttachments } from "./attachments.ts";
+import { detach, isAttached, listAttachments, openAttachments } from "./attachments.ts";
 import { openCounters } from "./counters.ts";
 import { DatapathError } from "./errors.ts";
 import { flowPage, makeShards, openShards, searchFlows } from "./flows.ts";
@@ -34,7 +34,6 @@ import {
   mapCapacity,
   mapFd,
   openObject,
-  pinObject,
   preparePins,
   programFd,
   readRing,
@@ -44,6 +43,7 @@ import {
 } from "./libbpf.ts";
 import { openMap, plain, readPerCpu, single } from "./maps.ts";
 import { OBJECT_FILE } from "./object.ts";
+import { replacePin } from "./pins.ts";
 import { u64 } from "./struct.ts";
 import type { BackendEntry, Datapath, DatapathOptions, FlowFilter, ProgramName } from "./types.ts";
 import { openVifs } from "./vifs.ts";
@@ -89,9 +89,7 @@ export function loadDatapath(options: DatapathOptions): Datapath {
     loadObject(object);
     makeShards(object, mapsDir, options.flowCapacity);
     for (const name of Object.values(PROGRAMS)) {
-      const path = join(programsDir, name);
-      rmSync(path, { force: true });
-      pinObject(programFd(object, name), path);
+      replacePin(programFd(object, name), join(programsDir, name));
     }
   } catch (error) {
     closeObject(object);
@@ -138,6 +136,7 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
   const vifs = openVifs(map, counters);
   const first = u32Layout.encode({ value: 0 });
   const shards = openShards(join(pinDir, "maps"));
+  const attachments = openAttachments({ pinDir, how, program });
   const storedSettings = () => {
     const bytes = new Uint8Array(settingsLayout.size);
     lookupElement(settings, first, bytes);
@@ -196,8 +195,8 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
     flowPage: ({ cursor, limit }) => flowPage(shards, cursor, limit),
     endFlows,
     hasFlows: (filter) => shards.some((_, shard) => searchFlows(program("count_flows"), shard, filter) > 0),
-    attach: (name, index) => attach(pinDir, how, name, program(name), index),
-    detach: (name, index) => detach(pinDir, name, index),
+    attach: attachments.attach,
+    detach: attachments.detach,
     attachments: () => listAttachments(pinDir),
     isAttached: (name, index) => isAttached(pinDir, name, index),
     counters: counters.total,
@@ -220,6 +219,7 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
     },
     run: (name, frame, index = 1) => testRun(program(name), frame, { ifindex: index }),
     close: () => {
+      attachments.close();
       for (const fd of shards) closeFd(fd);
       closeObject(object);
     },

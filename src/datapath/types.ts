@@ -295,7 +295,10 @@ export interface Datapath {
   endFlows(filter: FlowFilter): number;
   /** Whether there is a flow that the filter is about. */
   hasFlows(filter: FlowFilter): boolean;
-  /** Attaches, or, where the program is there already (an adopted link), renews it in place without a gap. */
+  /**
+   * Attaches, or, where the program is there already (an adopted link), renews it in place without a gap. With `how` tcx, some of many that come
+   * at once are attached by clsact first and get their link soon after, in the background.
+   */
   attach(program: ProgramName, ifindex: number): void;
   /** Detaches; also clears what is left of an interface that is gone. Nothing to do is no error. */
   detach(program: ProgramName, ifindex: number): void;
