@@ -5,7 +5,7 @@ import { isBpffs, unmount } from "../linux/libc.ts";
 import { openRtnetlink } from "../linux/rtnetlink.ts";
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
 import { metadataAddressFile } from "./agent.ts";
-import { isSocket, removeFolderIfEmpty } from "./files.ts";
+import { isSocket, removeFile, removeFolderIfEmpty } from "./files.ts";
 import { deleteHostDevice, devicesOf } from "./host-device.ts";
 import { removeJsonFolder } from "./json-folder.ts";
 import { metadataDocumentsDir } from "./metadata-documents.ts";
@@ -45,7 +45,7 @@ export function takeDown(runtimeDir: string, fallback?: Fallback): string[] {
       removed.push(`mount of bpffs on ${paths.pins}`);
     }
     removeFolderIfEmpty(paths.pins);
-    rmSync(paths.record, { force: true });
+    removeFile(paths.record);
     rmSync(paths.lock, { force: true });
     if (removeFolderIfEmpty(runtimeDir)) removed.push(`directory ${runtimeDir}`);
     return removed;
@@ -74,9 +74,7 @@ function takeOutside(
       [metadataKeyFile(stateDir), "key of metadata tokens"],
     ] as const;
     for (const [file, what] of files) {
-      if (!existsSync(file)) continue;
-      rmSync(file);
-      removed.push(`${what} in ${file}`);
+      if (removeFile(file)) removed.push(`${what} in ${file}`);
     }
     const folders = [
       [registrationsDir(stateDir), "registered interfaces"],

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  existsSync,
   fsyncSync,
   lstatSync,
   openSync,
@@ -31,6 +32,13 @@ export function writeFileAtomically(path: string, text: string): void {
     throw error;
   }
   syncFolder(dirname(path));
+}
+
+/** Removes a file of `writeFileAtomically`, and what is left of a write that was cut short; says whether the file was there. */
+export function removeFile(path: string): boolean {
+  const wasThere = existsSync(path);
+  for (const name of [path, path + TEMPORARY]) rmSync(name, { force: true });
+  return wasThere;
 }
 
 /** Makes what was renamed or removed in a folder last over a power failure. */
