@@ -27,7 +27,7 @@ import {
   parseSaved,
 } from "./metadata-addresses.ts";
 import { type MetadataDocuments, openMetadataDocuments } from "./metadata-documents.ts";
-import { createNames } from "./names.ts";
+import { createNames, type LookupCounts } from "./names.ts";
 import { type AgentPorts, openPorts } from "./ports.ts";
 import { attachHost, flowCapacity, keepSettings, prepareHost } from "./prepare.ts";
 import { healthProblems, readinessProblems } from "./problems.ts";
@@ -72,6 +72,8 @@ export interface Agent {
   readonly interfaces: AgentInterfaces;
   /** How the metadata service stands, and what it did. */
   metadata(): MetadataStats;
+  /** Look-ups of the names of backends. */
+  lookups(): LookupCounts;
   readonly ports: AgentPorts;
   /** What is said about guests for the builtin metadata service. */
   readonly guestMetadata: Pick<MetadataDocuments, "get" | "set" | "patch" | "remove">;
@@ -362,6 +364,7 @@ function follow(
       );
     },
     services: serviceStatuses,
+    lookups: names.lookups,
     flows: (wish) => listFlows({ datapath, services: config.services, nameOf: interfaces.nameOf }, wish),
     health: () => {
       const { device, runtimeDir } = config.agent;

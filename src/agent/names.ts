@@ -19,8 +19,16 @@ export interface Names {
   /** Follows these names and no others. */
   follow(names: Iterable<string>): void;
   stateOf(name: string): NameState;
+  /** How many look-ups there were since the start, and how many of them gave no addresses. */
+  lookups(): LookupCounts;
   /** Stops; look-ups under way are given up. */
   close(): void;
+}
+
+/** Look-ups of names. */
+export interface LookupCounts {
+  done: number;
+  failed: number;
 }
 
 /** What `createNames` works on. */
@@ -58,6 +66,7 @@ interface Followed {
 
 /** See `Names`. */
 export function createNames({ lookup, saved, save, onChange, log }: NamesOptions): Names {
+  const counts: LookupCounts = { done: 0, failed: 0 };
   const followed = new Map<string, Followed>();
   const limit = createLimiter(MAX_LOOKUPS);
   let saving: NodeJS.Timeout | undefined;
@@ -82,6 +91,8 @@ export function createNames({ lookup, saved, save, onChange, log }: NamesOptions
         signal.aborted ? { kind: "failed", reason: "given up" } : await lookup(name, signal),
     );
     if (signal.aborted) return;
+    counts.done += 1;
+    if (answer.kind !== "addresses") counts.failed += 1;
     one.failures = answer.kind === "addresses" ? 0 : one.failures + 1;
     one.timer = setTimeout(() => void ask(name, one), waitAfter(answer, one.failures));
     take(name, one, answer);
@@ -133,6 +144,7 @@ export function createNames({ lookup, saved, save, onChange, log }: NamesOptions
         void ask(name, one);
       }
     },
+    lookups: () => ({ ...counts }),
     stateOf: (name) => followed.get(name)?.state ?? { addresses: [], problem: "not looked up yet" },
     close() {
       if (saving !== undefined) saveNow();

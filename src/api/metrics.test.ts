@@ -75,6 +75,44 @@ describe("the metrics", () => {
     expect(families.has("process_resident_memory_bytes")).toBe(true);
   });
 
+  it("say how the backends that are checked are, names are found, and metadata is served", async () => {
+    const [, dns] = STATUS.services;
+    const health = { since: STATUS.since };
+    const [first, second] = dns!.backends;
+    const status: AgentStatus = {
+      ...STATUS,
+      services: [
+        {
+          ...dns!,
+          backends: [
+            { ...first!, health: { ...health, state: "healthy" } },
+            { ...second!, health: { ...health, state: "unhealthy", error: "connection refused" } },
+            { name: "ns1.example", port: 53, state: "out of use", reason: "not looked up yet" },
+          ],
+        },
+      ],
+    };
+    const families = await scrape("", { status });
+    expect(values(families, "onlink_backend_healthy")).toEqual({
+      "dns,192.0.2.1:53": 1,
+      "dns,198.51.100.1:53": 0,
+    });
+    expect(values(families, "onlink_backend_up")).toMatchObject({ "dns,ns1.example:53": 0 });
+    expect(values(families, "onlink_name_lookups_total")).toEqual({ "": 9 });
+    expect(values(families, "onlink_name_lookup_failures_total")).toEqual({ "": 4 });
+    expect(values(families, "onlink_metadata_listening")).toEqual({ "": 1 });
+    expect(values(families, "onlink_metadata_answers_total")).toEqual({ "200": 5, "502": 1 });
+    expect(values(families, "onlink_metadata_refusals_total")).toMatchObject({ tooManyRequests: 2 });
+    expect(values(families, "onlink_metadata_upstream_up")).toEqual({ "10.0.0.5:8775": 1 });
+    const { samples = [] } = families.get("onlink_metadata_answer_duration_seconds") ?? {};
+    expect(samples).toEqual([
+      { name: "onlink_metadata_answer_duration_seconds_bucket", labels: { le: "0.001" }, value: 5 },
+      { name: "onlink_metadata_answer_duration_seconds_bucket", labels: { le: "+Inf" }, value: 6 },
+      { name: "onlink_metadata_answer_duration_seconds_sum", labels: {}, value: 0.25 },
+      { name: "onlink_metadata_answer_duration_seconds_count", labels: {}, value: 6 },
+    ]);
+  });
+
   it("follow what changes, and forget what is gone", async () => {
     const metrics = createMetrics();
     await scrape("", { metrics });

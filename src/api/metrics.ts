@@ -1,5 +1,5 @@
 /** Metrics for Prometheus, in its text format. All but the times of reconciling is read when it is asked for. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Histogram, Registry } from "prom-client";
 import * as z from "zod";
 import type { AgentOptions } from "../agent/agent.ts";
 import {
@@ -9,6 +9,8 @@ import {
   interfaceStatusSchema,
 } from "../agent/status.ts";
 import { ERRORS } from "./errors.ts";
+import { metadataMetrics } from "./metadata-metrics.ts";
+import { metricsOf, type Sample } from "./metric-set.ts";
 import type { ApiServer } from "./schemas.ts";
 import type { ApiAgent } from "./server.ts";
 
@@ -22,7 +24,7 @@ export interface Metrics {
 }
 
 /** What the metrics are read from. */
-export type MeasuredAgent = Pick<ApiAgent, "status" | "readiness" | "events">;
+export type MeasuredAgent = Pick<ApiAgent, "status" | "readiness" | "events" | "lookups" | "metadata">;
 
 /** Vifs by name, or all. */
 export type WantedVifs = "all" | ReadonlySet<string>;
@@ -33,9 +35,6 @@ const RECONCILE_BUCKETS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 /** Series of backends and of vifs are made for no more than these: a server of metrics has to keep each of them. */
 export const MAX_BACKENDS = 5000;
 export const MAX_VIFS = 500;
-
-/** Labels and value. */
-type Sample = readonly [labels: Record<string, string>, value: number | bigint];
 
 /** Time between two samples of the event loop's lag, in ms. */
 const EVENT_LOOP_SAMPLES = 500;
@@ -97,6 +96,19 @@ export function createMetrics(): Metrics {
       "service",
       "backend",
     ]),
+    backendHealthy: add.gauge(
+      "onlink_backend_healthy",
+      "Backends that are checked: 1 while healthy, 0 after checks have failed.",
+      ["service", "backend"],
+    ),
+    lookups: add.counter(
+      "onlink_name_lookups_total",
+      "Look-ups of the names of backends, since the agent's start.",
+    ),
+    lookupFailures: add.counter(
+      "onlink_name_lookup_failures_total",
+      "Those of them that gave no address; addresses that were known stay in use.",
+    ),
     events: add.counter(
       "onlink_events_total",
       "Events by kind, since the agent's start; those of flows are not counted.",
@@ -112,6 +124,7 @@ export function createMetrics(): Metrics {
       ["of"],
     ),
   };
+  const setMetadata = metadataMetrics(registry);
   const reconcileTimes = new Histogram({
     name: "onlink_reconcile_duration_seconds",
     help: "How long it took to bring the datapath in step, by what gave rise to it.",
@@ -148,14 +161,21 @@ export function createMetrics(): Metrics {
     set.serviceBackendsInUse(
       services.map(({ name, backends }) => [{ service: name }, backends.filter(isUp).length]),
     );
+    const shown = backends.slice(0, MAX_BACKENDS);
     set.backendUp(
-      backends
-        .slice(0, MAX_BACKENDS)
-        .map(({ service, backend }) => [
-          { service, backend: `${backend.address ?? backend.name}:${backend.port}` },
-          Number(isUp(backend)),
-        ]),
+      shown.map(({ service, backend }) => [{ service, backend: placeOf(backend) }, Number(isUp(backend))]),
     );
+    set.backendHealthy(
+      shown.flatMap(({ service, backend }) =>
+        backend.health === undefined
+          ? []
+          : [[{ service, backend: placeOf(backend) }, Number(backend.health.state === "healthy")]],
+      ),
+    );
+    const { done, failed } = agent.lookups();
+    set.lookups([[{}, done]]);
+    set.lookupFailures([[{}, failed]]);
+    setMetadata(agent.metadata());
     set.events([...agent.events.counts()].map(([kind, count]) => [{ kind }, count]));
     set.eventsLost([[{}, status.eventsLost]]);
     set.leftOut([
@@ -219,28 +239,6 @@ async function vifMetrics(interfaces: AgentStatus["interfaces"]): Promise<string
   return registry.metrics();
 }
 
-/** Makes metrics; what it gives back sets all series of one, and forgets those of before. */
-function metricsOf(registry: Registry) {
-  const registers = [registry];
-  return {
-    gauge(name: string, help: string, labelNames: string[] = []): (samples: readonly Sample[]) => void {
-      const metric = new Gauge({ name, help, labelNames, registers });
-      return (samples) => {
-        metric.reset();
-        for (const [labels, value] of samples) metric.set(labels, Number(value));
-      };
-    },
-    /** What it counts is counted elsewhere. */
-    counter(name: string, help: string, labelNames: string[] = []): (samples: readonly Sample[]) => void {
-      const metric = new Counter({ name, help, labelNames, registers });
-      return (samples) => {
-        metric.reset();
-        for (const [labels, value] of samples) metric.inc(labels, Number(value));
-      };
-    },
-  };
-}
-
 /** A sample for each state that there is, also where nothing is in it. */
 function countByState<State extends string>(
   { options }: { options: ReadonlyArray<{ shape: { state: { value: State } } }> },
@@ -250,6 +248,11 @@ function countByState<State extends string>(
     { state: state.value },
     items.filter((item) => item.state === state.value).length,
   ]);
+}
+
+/** Address and port; the name as long as it leads nowhere. */
+function placeOf({ name, address, port }: BackendStatus): string {
+  return `${address ?? name}:${port}`;
 }
 
 function isUp({ state }: BackendStatus): boolean {
