@@ -140,3 +140,40 @@ test("a hundred at once, and away again", async () => {
   });
   await waitFor("the vifs to go", async () => (await statusOf(lab)).interfaces.length === 0);
 });
+
+test("renamed, moved away and back, deleted and made again, faster than the agent follows", async () => {
+  await start("vif-*");
+  await shell(lab.host, "ip netns add elsewhere; ip netns attach home $$");
+  const rounds = Array.from({ length: 10 }, (_, n) => [
+    // Made again with the same name, with another ifindex and with the same.
+    `link add vif-a${n} type veth peer name a${n}`,
+    `link del vif-a${n}`,
+    `link add vif-a${n} index ${9000 + n} type veth peer name a${n}`,
+    `link del vif-a${n}`,
+    `link add vif-a${n} index ${9000 + n} type veth peer name a${n}`,
+    // Renamed out of the pattern and back; the name goes to another.
+    `link add vif-b${n} type veth peer name b${n}`,
+    `link set vif-b${n} name plain${n}`,
+    `link add vif-b${n} type veth peer name other${n}`,
+    `link set plain${n} name vif-c${n}`,
+    // Moved away, or away and back.
+    `link add vif-d${n} type veth peer name d${n}`,
+    `link set vif-d${n} netns elsewhere`,
+    `link add vif-e${n} type veth peer name e${n}`,
+    `link set vif-e${n} netns elsewhere`,
+    `netns exec elsewhere ip link set vif-e${n} netns home`,
+    // Gone for good.
+    `link add vif-f${n} type veth peer name f${n}`,
+    `link del vif-f${n}`,
+  ]);
+  const { length } = rounds;
+  await output(lab.host, ["ip", "-batch", "-"], { input: `${rounds.flat().join("\n")}\n` });
+  const wanted = ["a", "b", "c", "e"].flatMap((letter) => rounds.map((_, n) => `vif-${letter}${n}`)).sort();
+  await waitFor("the vifs that are there", async () => {
+    const { interfaces } = await statusOf(lab);
+    const attached = interfaces.flatMap(({ name, state }) => (state === "attached" ? [name] : []));
+    return attached.sort().join() === wanted.join() && interfaces.length === wanted.length;
+  });
+  const { link } = await pinnedObjects(lab);
+  expect(link, "theirs and the host device's").toHaveLength(4 * length + 1);
+});

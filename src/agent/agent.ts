@@ -1,4 +1,3 @@
-import { join } from "node:path";
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { type ConfigResult, formatConfigError } from "../config/load.ts";
@@ -11,21 +10,14 @@ import type { MetadataStats } from "../metadata/stats.ts";
 import { type AgentInterfaces, createAgentInterfaces } from "./agent-interfaces.ts";
 import { changesBetween, needsRestart } from "./changes.ts";
 import { checkBackend } from "./checks.ts";
-import { AgentError, messageOf } from "./errors.ts";
+import { messageOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
-import { readFileIfThere, writeFileAtomically } from "./files.ts";
 import { type FlowList, type FlowWish, listFlows } from "./flows.ts";
 import { createHealth } from "./health.ts";
 import { ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
 import { createInterfaces, type Registrations } from "./interfaces.ts";
 import { createAgentMetadata, withMetadataBackends } from "./metadata.ts";
-import {
-  createMetadataAddresses,
-  formatSaved,
-  hostAddress,
-  type MetadataAddresses,
-  parseSaved,
-} from "./metadata-addresses.ts";
+import { hostAddress } from "./metadata-addresses.ts";
 import { type MetadataDocuments, openMetadataDocuments } from "./metadata-documents.ts";
 import { createNames, type LookupCounts } from "./names.ts";
 import { type AgentPorts, openPorts } from "./ports.ts";
@@ -39,6 +31,7 @@ import {
 } from "./registered-interfaces.ts";
 import { createLookup } from "./resolver.ts";
 import { lockRuntimeDir, makePrivateDir, runtimePaths } from "./runtime-dir.ts";
+import { openMetadataAddresses } from "./saved-metadata-addresses.ts";
 import { loadNames, saveNames } from "./saved-names.ts";
 import { createServices, namesOf } from "./services.ts";
 import {
@@ -101,11 +94,6 @@ export interface AgentOptions {
  */
 export type ReconcileTrigger = "start" | "reload" | "host" | "backend";
 
-/** Where the metadata addresses of interface names are kept. */
-export function metadataAddressFile(stateDir: string): string {
-  return join(stateDir, "metadata-addresses.json");
-}
-
 /**
  * How often everything is looked at without an event, in ms: for what makes none, such as the last flow of an interface that is kept for
  * its flows, or a disk that has room again.
@@ -156,7 +144,7 @@ function follow(
   const { configFile, version, log, onFailure, onReconcile = () => {} } = options;
   let { config } = options;
   let host = foundHost;
-  const addresses = loadMetadataAddresses(config);
+  const { addresses, save } = openMetadataAddresses(config.agent.stateDir, config.agent.metadataAddresses);
   const registered = openRegisteredInterfaces(config.agent.stateDir, log);
   const ports = openPorts({
     stateDir: config.agent.stateDir,
@@ -178,8 +166,7 @@ function follow(
     network,
     datapath,
     addresses,
-    saveAddresses: () =>
-      writeFileAtomically(metadataAddressFile(config.agent.stateDir), formatSaved(addresses.toSave())),
+    saveAddresses: save,
     log,
   });
   const guestMetadata = openMetadataDocuments({
@@ -419,20 +406,6 @@ function follow(
       close();
     },
   };
-}
-
-/** The saved metadata addresses. A damaged file stops the start: guests' addresses must not change unnoticed. */
-function loadMetadataAddresses({ agent }: Config): MetadataAddresses {
-  const file = metadataAddressFile(agent.stateDir);
-  const text = readFileIfThere(file);
-  if (text === undefined) return createMetadataAddresses(agent.metadataAddresses, []);
-  try {
-    return createMetadataAddresses(agent.metadataAddresses, parseSaved(text));
-  } catch (error) {
-    throw new AgentError(
-      `${file} is damaged (${messageOf(error)}); delete it: running interfaces keep their metadata addresses, others may get new ones`,
-    );
-  }
 }
 
 /** Last made, first undone. */

@@ -4,7 +4,6 @@ import { removeDatapath } from "../datapath/datapath.ts";
 import { isBpffs, unmount } from "../linux/libc.ts";
 import { openRtnetlink } from "../linux/rtnetlink.ts";
 import { readSysctl, writeSysctl } from "../linux/sysctl.ts";
-import { metadataAddressFile } from "./agent.ts";
 import { isSocket, removeFile, removeFolderIfEmpty } from "./files.ts";
 import { deleteHostDevice, devicesOf } from "./host-device.ts";
 import { removeJsonFolder } from "./json-folder.ts";
@@ -15,6 +14,7 @@ import { RESERVED_PORTS } from "./prepare.ts";
 import { registrationsDir } from "./registered-interfaces.ts";
 import { formatPortRanges, type PortRange, parsePortRanges, subtractPorts } from "./reserved-ports.ts";
 import { type AgentRecord, lockRuntimeDir, readRecord, runtimePaths } from "./runtime-dir.ts";
+import { metadataAddressFile } from "./saved-metadata-addresses.ts";
 import { namesFile } from "./saved-names.ts";
 
 /** What tells what an agent made when its record is lost. */

@@ -491,28 +491,57 @@ describe("events", () => {
     };
   }
 
+  it("older than what the kernel says are no news; who has lost its name is no vif by that name", () => {
+    const { told: interfaces, kernel, takeWrites } = setUp();
+    kernel.set(5, tap0);
+    interfaces.reset([tap0]);
+    takeWrites();
+    // Made under another name, and both renamed since.
+    const before = fakeLink(8, "eth8");
+    kernel.set(5, { ...tap0, name: "eth5" });
+    kernel.set(8, fakeLink(8, "tap0"));
+    interfaces.handle([linkEvent(before)]);
+    expect(takeWrites()).toEqual(["detach vif 5", "remove vif 5", "set vif 8 169.254.64.2", "attach vif 8"]);
+    interfaces.handle([linkEvent({ ...tap0, name: "eth5" }), linkEvent(kernel.get(8)!), linkEvent(tap0)]);
+    expect(takeWrites()).toEqual([]);
+  });
+
   it("lead to the vifs that there should be, however late and in whatever batches they are told", () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
         const all = setUp();
-        const { told: interfaces, fake, kernel, registrations, vifs } = all;
+        const { told: interfaces, fake, kernel, registrations, vifs, takeWrites } = all;
         const late = lateKernel(all);
         let fabric = new Set<number>();
+        /** Vifs of interfaces that nothing has happened to since the agent read the list of all. */
+        const untouched = new Set<number>();
         interfaces.reset([]);
         for (const step of steps) {
+          if (step.kind !== "deliver" && step.kind !== "retry" && step.kind !== "reset") untouched.clear();
           if (step.kind === "make") late.make(step.ifindex, step.name, step.hardware);
           else if (step.kind === "rename") late.rename(step.ifindex, step.name);
           else if (step.kind === "delete") late.delete(step.ifindex);
           else if (step.kind === "deliver") interfaces.handle(late.queue.splice(0, step.count));
           else if (step.kind === "retry") interfaces.retry();
-          else if (step.kind === "reset") interfaces.reset([...kernel.values()]);
-          else if (step.kind === "fabric") {
+          else if (step.kind === "reset") {
+            interfaces.reset([...kernel.values()]);
+            for (const ifindex of vifs.keys()) untouched.add(ifindex);
+            for (const event of late.queue) if (event.kind === "link-gone") untouched.delete(event.ifindex);
+          } else if (step.kind === "fabric") {
             fabric = new Set(step.ifindexes);
             interfaces.setFabric(fabric);
           } else {
             if (step.kind === "unregister") registrations.delete(step.name);
             else registrations.set(step.name, { rule: { name: step.name }, disabled: step.disabled });
             interfaces.registrationChanged(step.name);
+          }
+          const inUse = [...vifs.values()].map(({ metadataAddress }) => metadataAddress);
+          expect(new Set(inUse).size).toBe(inUse.length);
+          const writes = takeWrites();
+          for (const ifindex of untouched) expect(writes).not.toContain(`remove vif ${ifindex}`);
+          if (step.kind !== "deliver") continue;
+          for (const ifindex of ifindexes) {
+            if (!kernel.has(ifindex)) expect(writes.join()).not.toContain(`set vif ${ifindex}`);
           }
         }
         interfaces.handle(late.queue.splice(0));
@@ -533,7 +562,7 @@ describe("events", () => {
         const attached = interfaces.list().filter(({ state }) => state === "attached");
         expect(attached.map(({ name }) => name).sort()).toEqual(wanted.map(({ name }) => name).sort());
       }),
-      { numRuns: 500 },
+      { numRuns: 1000 },
     );
   });
 });

@@ -8,7 +8,7 @@ import type { Link, NetworkEvent, Rtnetlink } from "../linux/rtnetlink.ts";
 import { ARPHRD_ETHER } from "./backends.ts";
 import { messageOf } from "./errors.ts";
 import { type GuestIdentity, guestIdentity } from "./guest-identity.ts";
-import type { MetadataAddresses } from "./metadata-addresses.ts";
+import type { MetadataAddresses, SavedMetadataAddresses } from "./metadata-addresses.ts";
 
 /**
  * How an interface stands that the configuration or a registration names, or that fits a pattern. `attached`: a vif. `fabric`: it leads
@@ -74,8 +74,8 @@ export interface InterfacesOptions {
   network: Pick<Rtnetlink, "link">;
   datapath: Pick<Datapath, "vifs" | "setVif" | "removeVif" | "attach" | "detach" | "attachments">;
   addresses: MetadataAddresses;
-  /** Makes the metadata addresses durable; called before the datapath learns of a new one. Where it throws, no vif is added. */
-  saveAddresses: () => void;
+  /** Makes durable which names have got which addresses, before the datapath learns of them. Where it throws, no vif is added. */
+  saveAddresses: (added: SavedMetadataAddresses) => void;
   log: Logger;
 }
 
@@ -123,8 +123,8 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
   /** ifindexes of the vifs, by metadata address. */
   const byAddress = new Map<string, number>();
   const failures = new Map<number, string>();
-  /** Whether names have got addresses that are not saved. */
-  let unsaved = false;
+  /** Addresses that names have got and that are not saved, in that order. */
+  const unsaved: Array<SavedMetadataAddresses[number]> = [];
 
   function readRules(config: InterfacesConfig) {
     return {
@@ -179,18 +179,20 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
    */
   function add(wanted: readonly Link[], found: ReadonlyMap<number, Vif>): void {
     if (wanted.length === 0) return;
-    unsaved ||= !wanted.every(({ name }) => addresses.knows(name));
     // Names that have an address go first: a new name may take one from a name that is gone, but these are here.
     const ordered = [...wanted].sort(
       (a, b) => Number(addresses.knows(b.name)) - Number(addresses.knows(a.name)),
     );
     const assigned = ordered.map((link) => {
       const before = found.get(link.ifindex);
-      return { link, before, address: addresses.assign(link.name, before?.metadataAddress) };
+      const isNew = !addresses.knows(link.name);
+      const address = addresses.assign(link.name, before?.metadataAddress);
+      if (isNew && address !== undefined) unsaved.push({ name: link.name, address });
+      return { link, before, address };
     });
     try {
-      if (unsaved) saveAddresses();
-      unsaved = false;
+      if (unsaved.length > 0) saveAddresses(unsaved);
+      unsaved.length = 0;
     } catch (error) {
       for (const { link } of assigned) {
         addresses.release(link.name);

@@ -1,7 +1,7 @@
 import { ipv4FromUint32, ipv4ToUint32, parsePrefix } from "../packet/address.ts";
 
 /** Which interface name has which metadata address: the names gone longest first, those in use last. */
-export type SavedMetadataAddresses = Array<{ name: string; address: string }>;
+export type SavedMetadataAddresses = ReadonlyArray<{ name: string; address: string }>;
 
 /** The metadata addresses of one agent, by interface name. */
 export interface MetadataAddresses {
@@ -80,24 +80,6 @@ export function createMetadataAddresses(pool: string, saved: SavedMetadataAddres
     knows: (name) => inUse.has(name) || gone.has(name),
     toSave: () => [...gone, ...inUse].map(([name, address]) => ({ name, address: ipv4FromUint32(address) })),
   };
-}
-
-/** Writes what `toSave` gave as the text of a file. */
-export function formatSaved(saved: SavedMetadataAddresses): string {
-  return `${JSON.stringify({ version: 1, addresses: saved }, null, 1)}\n`;
-}
-
-/** Reads what `formatSaved` wrote. Throws on anything else. */
-export function parseSaved(text: string): SavedMetadataAddresses {
-  const file: { version?: unknown; addresses?: unknown } | null = JSON.parse(text);
-  if (file?.version !== 1 || !Array.isArray(file.addresses))
-    throw new Error("not a list of metadata addresses");
-  return file.addresses.map(({ name, address }) => {
-    if (typeof name !== "string" || typeof address !== "string")
-      throw new Error("an entry without name and address");
-    ipv4ToUint32(address);
-    return { name, address };
-  });
 }
 
 /** The configuration has checked the pool, so a wrong one is a programming error. */
