@@ -1,10 +1,11 @@
 /** Backends by name, and backends that are checked. */
+import { existsSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Fabric, type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
 import { waitFor } from "../src/lab/wait.ts";
-import { startAgent, statusOf } from "./support/agent.ts";
+import { CONFIG_FILE, onlink, startAgent, statusOf } from "./support/agent.ts";
 import { CURL, output, requestFrom, shell } from "./support/commands.ts";
 
 const SERVICE = "http://169.254.169.254";
@@ -101,6 +102,11 @@ test("a name's new address takes the place of the old one, and the last one stay
   expect(await backends()).toMatchObject([{ name: "web.example", address: SECOND, state: "in use" }]);
   await third.waitForLine(/"msg":"name not resolved"/);
   await requestFrom(guest, SERVICE);
+  await third.stop();
+  expect((await onlink(lab, "down", "--config", CONFIG_FILE)).stdout).toContain(
+    "addresses of names in /var/lib/onlink/names.json",
+  );
+  expect(existsSync(`${lab.root}/var/lib/onlink`)).toBe(false);
 });
 
 const check = { interval: "200ms", timeout: "500ms", unhealthyAfter: 2, healthyAfter: 1 };

@@ -8,18 +8,17 @@ import type { Datapath } from "../datapath/types.ts";
 import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "../linux/rtnetlink.ts";
 import type { MetadataStats } from "../metadata/stats.ts";
 import { type AgentInterfaces, createAgentInterfaces } from "./agent-interfaces.ts";
+import { watchBackends } from "./backend-watch.ts";
 import { changesBetween, needsRestart } from "./changes.ts";
-import { checkBackend } from "./checks.ts";
 import { messageOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { type FlowList, type FlowWish, listFlows } from "./flows.ts";
-import { createHealth } from "./health.ts";
 import { ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
 import { createInterfaces, type Registrations } from "./interfaces.ts";
 import { createAgentMetadata, withMetadataBackends } from "./metadata.ts";
 import { hostAddress } from "./metadata-addresses.ts";
 import { type MetadataDocuments, openMetadataDocuments } from "./metadata-documents.ts";
-import { createNames, type LookupCounts } from "./names.ts";
+import type { LookupCounts } from "./names.ts";
 import { type AgentPorts, openPorts } from "./ports.ts";
 import { attachHost, flowCapacity, keepSettings, prepareHost } from "./prepare.ts";
 import { healthProblems, readinessProblems } from "./problems.ts";
@@ -29,11 +28,9 @@ import {
   readStoredRegistration,
   registeredAlready,
 } from "./registered-interfaces.ts";
-import { createLookup } from "./resolver.ts";
 import { lockRuntimeDir, makePrivateDir, runtimePaths } from "./runtime-dir.ts";
 import { openMetadataAddresses } from "./saved-metadata-addresses.ts";
-import { loadNames, saveNames } from "./saved-names.ts";
-import { createServices, namesOf } from "./services.ts";
+import { createServices } from "./services.ts";
 import {
   type AgentStatus,
   type ConfigurationStatus,
@@ -186,20 +183,13 @@ function follow(
     log,
   });
   let drainTimer: NodeJS.Timeout | undefined;
-  const names = createNames({
-    lookup: createLookup(config.agent.metadataAddresses),
-    saved: loadNames(config.agent.stateDir, log),
-    save: (saved) => saveNames(config.agent.stateDir, saved),
-    onChange: (name) => update((service) => namesOf(service).includes(name)),
-    log,
-  });
-  const health = createHealth(checkBackend, (name) => update((service) => service.name === name));
+  const backends = watchBackends(config, update, log);
   const services = createServices({
     config: withMetadataBackends(config),
     network,
     datapath,
-    names,
-    health,
+    names: backends.names,
+    health: backends.health,
     own,
     onFabric: interfaces.setFabric,
     reconcileIn(ms) {
@@ -292,8 +282,7 @@ function follow(
   } catch (error) {
     clearTimeout(drainTimer);
     metadata.close();
-    names.close();
-    health.close();
+    backends.close();
     guestMetadata.close();
     watcher.close().catch((late: unknown) => log.error({ reason: messageOf(late) }, "cannot stop watching"));
     throw error;
@@ -351,7 +340,7 @@ function follow(
       );
     },
     services: serviceStatuses,
-    lookups: names.lookups,
+    lookups: backends.names.lookups,
     flows: (wish) => listFlows({ datapath, services: config.services, nameOf: interfaces.nameOf }, wish),
     health: () => {
       const { device, runtimeDir } = config.agent;
@@ -396,8 +385,7 @@ function follow(
       clearTimeout(timer);
       clearTimeout(drainTimer);
       clearInterval(look);
-      names.close();
-      health.close();
+      backends.close();
       ports.close();
       events.close();
       metadata.close();

@@ -105,16 +105,11 @@ export function createServices(options: ServicesOptions): Services {
   /** By name, in the order of the configuration. */
   let services = new Map<string, ResolvedService>();
 
-  /** The way to a place; each address is looked up once. */
+  /** The way to a place; each route and interface is looked up once. */
   function wayFinder(): (address: string, port: number) => ResolvedBackend {
     const sourceAddress = config.fabric.sourceAddress === "auto" ? undefined : config.fabric.sourceAddress;
-    const known = new Map<string, ResolvedBackend>();
-    return (address, port) => {
-      const place = `${address}:${port}`;
-      const resolved = known.get(place) ?? resolveBackend({ address, port }, network, { own, sourceAddress });
-      known.set(place, resolved);
-      return resolved;
-    };
+    const seen = { routeTo: once(network.routeTo), link: once(network.link) };
+    return (address, port) => resolveBackend({ address, port }, seen, { own, sourceAddress });
   }
 
   function resolveService(service: Service, findWay: ReturnType<typeof wayFinder>): ResolvedService {
@@ -210,6 +205,15 @@ export function createServices(options: ServicesOptions): Services {
     draining,
     list: () => [...services.values()].map(withHealth),
     fabric: fabric.list,
+  };
+}
+
+/** A look-up that is done once for each key. */
+function once<K, V>(lookUp: (key: K) => V): (key: K) => V {
+  const known = new Map<K, V>();
+  return (key) => {
+    if (!known.has(key)) known.set(key, lookUp(key));
+    return known.get(key)!;
   };
 }
 

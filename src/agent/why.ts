@@ -255,7 +255,7 @@ function judgeBackend(facts: WhyFacts): WhyLink | undefined {
     backends.map((backend) => ({
       service: name,
       inUse: backend.state === "in use",
-      text: `${backend.address}:${backend.port} ${backend.state}${backend.state === "in use" ? "" : `: ${backend.reason}`}`,
+      text: `${backend.address ?? backend.name}:${backend.port} ${backend.state}${backend.state === "in use" ? "" : `: ${backend.reason}`}`,
     })),
   );
   const dead = wanted.filter(({ name }) => !texts.some(({ service, inUse }) => service === name && inUse));
