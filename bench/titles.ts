@@ -6,6 +6,7 @@ export const TITLES: Record<string, string> = {
   connections: "New TCP connections",
   udp: "UDP, request and answer",
   flows: "The same with many flows in the table",
+  listing: "Listing a million flows",
   scale: "The same with many services and vifs",
   start: "Start, and one change",
   reconcile: "One changed backend",

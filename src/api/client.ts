@@ -57,11 +57,17 @@ export async function* fetchFlowPages(
 ): AsyncGenerator<FlowBody[]> {
   const given = Object.entries(filters).filter(([, value]) => value !== undefined);
   const query = new URLSearchParams({ ...Object.fromEntries(given), limit: `${Math.min(most, MAX_FLOWS)}` });
-  for (let next: string | undefined = ""; next !== undefined; ) {
-    if (next !== "") query.set("cursor", next);
-    const page: FlowsBody = await getJson(socket, `/v1/flows?${query}`);
-    yield page.flows;
-    next = page.next;
+  const ask = () => getJson<FlowsBody>(socket, `/v1/flows?${query}`);
+  for (let coming: Promise<FlowsBody> | undefined = ask(); coming !== undefined; ) {
+    const { flows, next }: FlowsBody = await coming;
+    coming = undefined;
+    if (next !== undefined) {
+      query.set("cursor", next);
+      // The agent works on the next page while this one is read; what goes wrong is met when it is awaited.
+      coming = ask();
+      coming.catch(() => {});
+    }
+    yield flows;
   }
 }
 

@@ -4,7 +4,7 @@ import * as z from "zod";
 import type { Agent } from "../agent/agent.ts";
 import type { AgentEvent } from "../agent/event.ts";
 import { ERRORS } from "./errors.ts";
-import { type InJson, inJson } from "./json.ts";
+import { type InJson, toJson } from "./json.ts";
 import { type ApiServer, flag, isSet } from "./schemas.ts";
 
 /**
@@ -18,7 +18,7 @@ export type EventBody = InJson<AgentEvent>;
 
 /** An event as a message of the stream. */
 export function formatMessage(event: AgentEvent): string {
-  return `event: ${event.kind}\ndata: ${JSON.stringify(inJson(event))}\n\n`;
+  return `event: ${event.kind}\ndata: ${toJson(event)}\n\n`;
 }
 
 /** The events in a stream made by `formatMessage`, cut into chunks anywhere. A message that is not complete at the end is dropped. */

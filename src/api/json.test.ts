@@ -1,5 +1,6 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { inJson } from "./json.ts";
+import { inJson, toJson } from "./json.ts";
 
 describe("inJson", () => {
   it("keeps every digit of a counter", () => {
@@ -15,4 +16,14 @@ describe("inJson", () => {
     const value = { text: "a", number: 1, nothing: null, missing: undefined, yes: true, list: [[]] };
     expect(inJson(value)).toEqual(value);
   });
+});
+
+it("writes as text what it makes of a value", () => {
+  const value = fc.anything({ withBigInt: true, maxDepth: 3 });
+  fc.assert(
+    fc.property(value, (one) => {
+      const json = toJson(one);
+      expect(json).toBe(JSON.stringify(inJson(one)));
+    }),
+  );
 });

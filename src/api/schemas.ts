@@ -10,7 +10,7 @@ import type {
   RawServerDefault,
 } from "fastify";
 import * as z from "zod";
-import { inJson } from "./json.ts";
+import { toJson } from "./json.ts";
 
 /** Types of handlers from their routes' zod schemas. */
 export interface ZodTypes extends FastifyTypeProvider {
@@ -45,7 +45,7 @@ export function useZod(server: FastifyInstance): ApiServer {
       error: new Error(result.error.issues.map((issue) => describe(issue, httpPart, known)).join("; ")),
     };
   });
-  server.setSerializerCompiler(() => (data) => JSON.stringify(inJson(data)));
+  server.setSerializerCompiler(() => toJson);
   return server.withTypeProvider<ZodTypes>();
 }
 

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { messageOf } from "../agent/errors.ts";
-import { inJson } from "../api/json.ts";
+import { toJson } from "../api/json.ts";
 import { parseConfig } from "../config/load.ts";
 import { interfaceMatcher } from "../config/match.ts";
 import type { Config } from "../config/schema.ts";
@@ -43,7 +43,7 @@ export async function trace(
   const summary = newSummary();
   for (const packet of replay(replayState(config, rule), packets)) {
     addTo(summary, packet);
-    process.stdout.write(options.json ? `${JSON.stringify(inJson(packet))}\n` : formatPacket(packet));
+    process.stdout.write(options.json ? `${toJson(packet)}\n` : formatPacket(packet));
   }
   if (damage !== undefined) summary.damage = damage.message;
   if (note !== undefined) summary.note = note;

@@ -48,7 +48,7 @@ export function ipv4ToUint32(text: string): number {
 
 /** The text of an address given as a number (0x0a000103 is 10.0.1.3). */
 export function ipv4FromUint32(address: number): string {
-  return [address >>> 24, (address >>> 16) & 0xff, (address >>> 8) & 0xff, address & 0xff].join(".");
+  return `${address >>> 24}.${(address >>> 16) & 0xff}.${(address >>> 8) & 0xff}.${address & 0xff}`;
 }
 
 /** The four bytes of an address in network order. Throws RangeError when the text is no address. */
