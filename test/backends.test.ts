@@ -1,6 +1,6 @@
 /** Backends by name, and backends that are checked. */
 import { existsSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Fabric, type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
@@ -109,7 +109,7 @@ test("a name's new address takes the place of the old one, and the last one stay
   expect(existsSync(`${lab.root}/var/lib/onlink`)).toBe(false);
 });
 
-const check = { interval: "200ms", timeout: "500ms", unhealthyAfter: 2, healthyAfter: 1 };
+const check = { interval: "200ms", timeout: "5s", unhealthyAfter: 2, healthyAfter: 1 };
 
 test("a backend that fails its checks is out of use; with none left the guest is refused at once", async () => {
   const server = (address: string) => startHttpServer(fabric, { address, port: 8080 });
@@ -150,7 +150,11 @@ test("a check over HTTP asks for its path and counts the status; the flows to an
       if (request.url !== "/health?deep") request.resume().on("end", () => response.end());
       else response.writeHead(Number(readFileSync("/run/status"))).end();
     }).listen(8080, "127.0.0.1", () => console.log("ready"));`;
-  const status = (code: number) => writeFile(`${lab.root}/run/status`, `${code}`);
+  // Renamed into place: the server must not read half of it.
+  const status = async (code: number) => {
+    await writeFile(`${lab.root}/run/status.new`, `${code}`);
+    await rename(`${lab.root}/run/status.new`, `${lab.root}/run/status`);
+  };
   await status(302);
   await (await lab.host.start([process.execPath, "-e", server])).waitForLine(/ready/);
   const agent = await start({
