@@ -198,6 +198,32 @@ export function commandLine(setExitCode: (code: number) => void): Command {
     .action(async (file, options) => setExitCode(await (await import("./trace.ts")).trace(file, options)));
 
   command(
+    "capture",
+    "what passes on a guest's interface to and from service addresses: decoded, or as a pcapng file",
+    [
+      "onlink capture tap0",
+      "onlink capture tap0 --write guest.pcapng --duration 30s",
+      "onlink capture tap0 --write - | wireshark -k -i -",
+    ],
+  )
+    .argument("<interface>", "the vif")
+    .option(
+      "-w, --write <file>",
+      "write pcapng to a new file, or to standard output (-), instead of a line for each packet",
+    )
+    .option("--count <number>", "end after so many packets")
+    .option("--duration <time>", "end after so long, such as 10s")
+    .option("--address <address...>", "these addresses, instead of those of the agent's services")
+    .option(
+      "--config <file>",
+      "find the agent's socket in this configuration, and the services where no agent answers",
+    )
+    .option("--socket <path>", "the agent's socket")
+    .action(async (name, options) =>
+      setExitCode(await (await import("./capture.ts")).capture(name, options)),
+    );
+
+  command(
     "respond",
     "answer ARP for service addresses from user space, where the datapath cannot be; needs libpcap",
     [

@@ -78,7 +78,7 @@ const DLT_EN10MB = 1;
 const WAIT = 1000;
 /** The most that one call hands over, packets and bytes: a flood on one interface must not keep the others waiting. */
 const BATCH_PACKETS = 256;
-const BATCH_SIZE = 1 << 20;
+const BATCH_SIZE = 4 << 20;
 
 type Native = Record<string, ReturnType<LibraryHandle["func"]>>;
 /** A pcap_t. */
