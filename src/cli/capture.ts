@@ -7,7 +7,7 @@ import { concatBytes } from "../packet/bytes.ts";
 import { describeFrame } from "../packet/describe.ts";
 import { pcapngHeader, pcapngPacket } from "../packet/pcap.ts";
 import { followCapture } from "../pcap-live/follow.ts";
-import type { LivePacket } from "../pcap-live/layout.ts";
+import { type LivePacket, timestampOf } from "../pcap-live/layout.ts";
 import { openCapture } from "../pcap-live/libpcap.ts";
 import { askAgent, type WhichAgent } from "./agent-socket.ts";
 import { CommandError, readConfigIfThere } from "./config.ts";
@@ -98,7 +98,7 @@ function decoded(): Output {
   return {
     take(packets) {
       process.stdout.write(
-        packets.map((packet) => `${timeOf(packet.timestamp)}  ${describe(packet)}\n`).join(""),
+        packets.map((packet) => `${timeOf(timestampOf(packet))}  ${describe(packet)}\n`).join(""),
       );
     },
     close() {},
@@ -129,9 +129,7 @@ function pcapng(path: string, interfaceName: string): Output {
       if (packets.length === 0) return;
       write(
         concatBytes(
-          ...packets.map(({ timestamp, bytes, originalLength }) =>
-            pcapngPacket(timestamp, bytes, originalLength),
-          ),
+          ...packets.map((packet) => pcapngPacket(timestampOf(packet), packet.bytes, packet.originalLength)),
         ),
       );
     },

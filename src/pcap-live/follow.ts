@@ -8,6 +8,9 @@ const { onReadable } = process.platform === "linux" ? await import("../linux/rea
 /** How a capture is waited for. Either way nothing runs while nothing comes. */
 export type Wait = "epoll" | "thread";
 
+/** How long one capture is read at a time, in ms: a flood on one must not keep the others waiting, and each wait costs a change of threads. */
+const TURN = 10;
+
 /** A capture that is being read. */
 export interface Following {
   /** Has what is there already delivered now; with a thread that waits, it is delivered as soon as it is there. */
@@ -44,16 +47,19 @@ function followByEpoll(
   let open = true;
   const stop = whenReadable(capture.descriptor(), read);
   function read() {
-    if (!open) return;
-    let batch: Uint8Array;
-    try {
-      batch = capture.read();
-    } catch (error) {
-      close();
-      onError(error as Error);
-      return;
+    const end = performance.now() + TURN;
+    while (open) {
+      let batch: Uint8Array;
+      try {
+        batch = capture.read();
+      } catch (error) {
+        close();
+        onError(error as Error);
+        return;
+      }
+      deliver(batch);
+      if (batch.length === 0 || performance.now() > end) return;
     }
-    deliver(batch);
   }
   function close() {
     if (!open) return;

@@ -63,27 +63,32 @@ export const QUEUE_SIZE = 16;
 
 /** A packet of a batch. */
 export interface LivePacket {
-  /** ns since 1970-01-01 UTC. */
-  timestamp: bigint;
+  /** Since 1970-01-01 UTC. Two numbers, since the responder looks at few of them. */
+  seconds: number;
+  nanoseconds: number;
   /** From the Ethernet header on, up to the snap length; a view of the batch, which the next one overwrites. */
   bytes: Uint8Array;
   /** Length on the wire. */
   originalLength: number;
 }
 
+/** When a packet was captured, in ns since 1970-01-01 UTC. */
+export function timestampOf({ seconds, nanoseconds }: Pick<LivePacket, "seconds" | "nanoseconds">): bigint {
+  return BigInt(seconds) * 1_000_000_000n + BigInt(nanoseconds);
+}
+
 const littleEndian = endianness() === "LE";
 
 /** The packets of a batch. `nsPerUnit` is what one unit of a record's fraction of a second is worth: 1000 or 1 ns. */
-export function* readBatch(batch: Uint8Array, nsPerUnit: bigint): Generator<LivePacket> {
+export function* readBatch(batch: Uint8Array, nsPerUnit: number): Generator<LivePacket> {
   const view = viewOf(batch);
   let offset = 0;
   while (offset + RECORD_HEADER_SIZE <= batch.length) {
     const start = offset + RECORD_HEADER_SIZE;
     const captured = view.getUint32(offset + 8, littleEndian);
-    const seconds = BigInt(view.getUint32(offset, littleEndian));
-    const fraction = BigInt(view.getUint32(offset + 4, littleEndian));
     yield {
-      timestamp: seconds * 1_000_000_000n + fraction * nsPerUnit,
+      seconds: view.getUint32(offset, littleEndian),
+      nanoseconds: view.getUint32(offset + 4, littleEndian) * nsPerUnit,
       bytes: batch.subarray(start, start + captured),
       originalLength: view.getUint32(offset + 12, littleEndian),
     };

@@ -48,7 +48,7 @@ export interface CaptureOptions {
 /** An open capture. */
 export interface Capture {
   /** What a unit of a record's fraction of a second is worth in ns. */
-  readonly nsPerUnit: bigint;
+  readonly nsPerUnit: number;
   /** Makes `read` return at once, and gives the file descriptor to wait for; which Windows does not have. */
   descriptor(): number;
   /** What is there, as records (`readBatch`), and valid until the next call; empty when nothing is. Throws when the interface is gone. */
@@ -76,7 +76,7 @@ const PCAP_NETMASK_UNKNOWN = 0xffffffff;
 const DLT_EN10MB = 1;
 /** ms after which a wait ends though nothing came: where it cannot be interrupted, closing takes as long. */
 const WAIT = 1000;
-/** The most that one call hands over, packets and bytes: a flood on one interface must not keep the others waiting. */
+/** The most that one call hands over, packets and bytes. */
 const BATCH_PACKETS = 256;
 const BATCH_SIZE = 4 << 20;
 
@@ -214,7 +214,7 @@ export function openCapture(options: CaptureOptions): Capture {
     return memory.take();
   }
   return {
-    nsPerUnit: nanoseconds ? 1n : 1000n,
+    nsPerUnit: nanoseconds ? 1 : 1000,
     descriptor() {
       pcap.pcap_setnonblock!(handle, 1, errorText);
       return pcap.pcap_get_selectable_fd!(handle);
@@ -280,7 +280,8 @@ function setFilter(pcap: Native, handle: Handle, { interfaceName, direction, fil
 
 /** A FILE whose content is memory of ours. */
 function fileMemory(pcap: Native, c: Native, handle: Handle, size: number): Memory {
-  const bytes = Buffer.alloc(size);
+  // No Buffer: its parts are slower to make, and who copies one by slice would change the batch.
+  const bytes = new Uint8Array(size);
   const file = c.fmemopen!(bytes, size, "w");
   if (file === null) throw new PcapError("cannot open a file in memory (fmemopen)");
   const pointer = pcap.pcap_dump_fopen!(handle, file);
@@ -304,7 +305,7 @@ function fileMemory(pcap: Native, c: Native, handle: Handle, size: number): Memo
 
 /** A send queue of Npcap's, which is never sent. */
 function queueMemory(size: number): Memory {
-  const bytes = Buffer.alloc(size);
+  const bytes = new Uint8Array(size);
   const queue = encodeQueue(koffi.address(bytes), size);
   return {
     pointer: queue,

@@ -138,15 +138,15 @@ it("keeps the beginning of a long packet, and its length and time", async () => 
     Buffer.from("450000e400000000401100000a0001030a0001ff1f401f4000d00000", "hex"),
     Buffer.alloc(200),
   ]);
-  const before = BigInt(Date.now()) * 1_000_000n;
+  const before = Date.now() / 1000;
   tap.send(frame);
-  let packet: { timestamp: bigint; length: number; originalLength: number } | undefined;
+  let packet: { seconds: number; length: number; originalLength: number } | undefined;
   open.push(
     followCapture(
       capture,
       (packets) => {
-        for (const { timestamp, bytes, originalLength } of packets)
-          packet = { timestamp, length: bytes.length, originalLength };
+        for (const { seconds, bytes, originalLength } of packets)
+          packet = { seconds, length: bytes.length, originalLength };
       },
       () => {},
     ),
@@ -156,8 +156,8 @@ it("keeps the beginning of a long packet, and its length and time", async () => 
   expect(packet!.length).toBeLessThanOrEqual(60);
   expect(packet!.length).toBeGreaterThan(50);
   expect(packet!.originalLength).toBe(frame.length);
-  const age = packet!.timestamp - before;
-  expect(age > -5_000_000_000n && age < 60_000_000_000n, `${age}`).toBe(true);
+  const age = packet!.seconds - before;
+  expect(age > -5 && age < 60, `${age}`).toBe(true);
 });
 
 describe("what cannot be", () => {

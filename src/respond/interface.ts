@@ -47,7 +47,7 @@ export interface RespondingInterface {
 const ARP_SNAP_LENGTH = 96;
 /** The longest IPv4 packet in its frame: an echo reply repeats all of the request. */
 const ECHO_SNAP_LENGTH = 65_535 + 18;
-const ARP_BUFFER_SIZE = 512 << 10;
+const ARP_BUFFER_SIZE = 1 << 20;
 const ECHO_BUFFER_SIZE = 2 << 20;
 const ELSEWHERE_BUFFER_SIZE = 64 << 10;
 
@@ -115,7 +115,7 @@ export function respondOn(
     events.onAsked(asked);
   }
 
-  function act(decision: Decision, asked: Asked, requested: bigint, wasLeft: boolean): void {
+  function act(decision: Decision, asked: Asked, requested: number, wasLeft: boolean): void {
     switch (decision) {
       case "answer":
         if (wasLeft) events.onResumed(asked.address);
@@ -132,7 +132,7 @@ export function respondOn(
   }
 
   /** Looks again when whoever else is on this host has had time to answer. One request at a time is enough: guests ask again. */
-  function hold(asked: Asked, requested: bigint): void {
+  function hold(asked: Asked, requested: number): void {
     const { subject } = asked;
     if (held.has(subject)) return;
     const timer = setTimeout(
@@ -151,19 +151,20 @@ export function respondOn(
 
   function onRequests(packets: Iterable<LivePacket>): void {
     const now = process.hrtime.bigint();
-    for (const { bytes, timestamp } of packets) {
-      const asked = ask(state, settings, bytes, now);
+    for (const packet of packets) {
+      const asked = ask(state, settings, packet.bytes, now);
       if (asked === undefined) continue;
       if (asked.reason === "arp-conflict") events.onClaim(asked.address, asked.asker.mac);
       const wasLeft = standing.leftTo(asked.subject) !== undefined;
-      act(standing.onRequest(asked.subject, timestamp), asked, timestamp, wasLeft);
+      const requested = microsecondsOf(packet);
+      act(standing.onRequest(asked.subject, requested), asked, requested, wasLeft);
     }
   }
 
   function onOthers(packets: Iterable<LivePacket>): void {
-    for (const { bytes, timestamp } of packets) {
-      const elsewhere = readElsewhere(bytes);
-      if (elsewhere !== undefined) standing.onElsewhere(elsewhere, timestamp);
+    for (const packet of packets) {
+      const elsewhere = readElsewhere(packet.bytes);
+      if (elsewhere !== undefined) standing.onElsewhere(elsewhere, microsecondsOf(packet));
     }
   }
 
@@ -179,4 +180,8 @@ export function respondOn(
     held.clear();
     await Promise.all(followed.map((one) => one.close()));
   }
+}
+
+function microsecondsOf({ seconds, nanoseconds }: LivePacket): number {
+  return seconds * 1e6 + nanoseconds / 1000;
 }

@@ -19,17 +19,17 @@ export interface Elsewhere {
   mac: string;
 }
 
-/** Nobody else answers a request later than that, in ns. */
-const LATEST_ANSWER = 1_000_000_000n;
+/** Nobody else answers a request later than that, in us. */
+const LATEST_ANSWER = 1_000_000;
 
 /** What is known of one interface. */
 export interface Standing {
-  /** A request came. Times in ns, all of the clock of the captures. */
-  onRequest(subject: Subject, requested: bigint): Decision;
+  /** A request came. Times in us, all of the clock of the captures. */
+  onRequest(subject: Subject, requested: number): Decision;
   /** The request that was held has had its time. Never "hold". */
-  onHeld(subject: Subject, requested: bigint): Decision;
+  onHeld(subject: Subject, requested: number): Decision;
   /** Somebody else's answer was seen. */
-  onElsewhere(elsewhere: Elsewhere, answered: bigint): void;
+  onElsewhere(elsewhere: Elsewhere, answered: number): void;
   /** Who answers instead; undefined while the responder does, or nobody has asked yet. */
   leftTo(subject: Subject): Elsewhere | undefined;
 }
@@ -42,11 +42,11 @@ export function newStanding(canSee: boolean, isGuest: (elsewhere: Elsewhere) => 
   /** Subjects that the responder answers. */
   const own = new Set<Subject>();
   /** The last answer of somebody else. */
-  const others = new Map<Subject, Elsewhere & { answered: bigint }>();
+  const others = new Map<Subject, Elsewhere & { answered: number }>();
   /** Subjects that were left to somebody else. */
   const left = new Map<Subject, Elsewhere>();
 
-  function answeredElsewhere(subject: Subject, requested: bigint): Elsewhere | undefined {
+  function answeredElsewhere(subject: Subject, requested: number): Elsewhere | undefined {
     const other = others.get(subject);
     if (other === undefined) return undefined;
     const { answered, ...elsewhere } = other;
