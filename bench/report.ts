@@ -179,6 +179,7 @@ export function toSvg({ work, unit, values }: Measurement): string {
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">`,
+    `<title>${escapeXml(`${work} (${unit})`)}</title>`,
     `<rect width="${width}" height="${height}" fill="#ffffff"/>`,
     `<text x="${margin}" y="${margin + 12}" font-weight="bold">${escapeXml(`${work} (${unit})`)}</text>`,
     ...rows,
