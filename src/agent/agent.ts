@@ -300,6 +300,7 @@ function follow(
       services: serviceStatuses(),
       interfaces: interfaces.list(),
       fabric: services.fabric(),
+      guestFiles: guestMetadata.problems(),
     });
   const agentInterfaces = createAgentInterfaces({
     interfaces,

@@ -46,6 +46,8 @@ export interface Configured {
   services: readonly ServiceStatus[];
   interfaces: readonly InterfaceState[];
   fabric: readonly FabricState[];
+  /** What is wrong with the files that say what guests are told. */
+  guestFiles: readonly string[];
 }
 
 /**
@@ -53,7 +55,7 @@ export interface Configured {
  * backend left is served.
  */
 export function readinessProblems(configured: Configured): string[] {
-  const { configuration, failures, services, interfaces, fabric } = configured;
+  const { configuration, failures, services, interfaces, fabric, guestFiles } = configured;
   return [
     ...failures.map((failure) => `the datapath is not in step: ${failure}`),
     ...(configuration.errors ?? []).map((error) => `the configuration was refused: ${error}`),
@@ -65,5 +67,6 @@ export function readinessProblems(configured: Configured): string[] {
       if (one.state === "attached") return [];
       return [`fabric interface ${one.name}: ${one.state === "failed" ? one.reason : "not there"}`];
     }),
+    ...guestFiles.map((problem) => `metadata of guests: ${problem}`),
   ];
 }
