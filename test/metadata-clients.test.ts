@@ -4,9 +4,9 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import type { LabProcess } from "../src/lab/process.ts";
 import { waitFor } from "../src/lab/wait.ts";
-import { startAgent } from "./support/agent.ts";
+import { CONFIG_FILE, ONLINK, startAgent } from "./support/agent.ts";
 import { bootWithCloudInit, userDataThatWrites } from "./support/cloud-init.ts";
-import { CURL, output } from "./support/commands.ts";
+import { output } from "./support/commands.ts";
 
 const SERVICE = "http://169.254.169.254";
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Yq0YfX7Q7T6b0c3pYl5mJ8mX9mYF0s6m1w5q0aAbc alice@example";
@@ -169,25 +169,20 @@ test("curl reads the tree, as text and as JSON", async () => {
   expect((await fetchIn("routed-v1", "/latest/meta-data/__proto__")).status).toBe(404);
 });
 
-test("what is said in a file, and over the API, counts from then on, also after a restart", async () => {
+test("what is said in a file, and by command, counts from then on, also after a restart", async () => {
   const hostname = async () => (await fetchIn("onlink-v1", "/latest/meta-data/hostname")).body;
   const file = `${lab.root + DIRECTORY}/vif-onlink-v1.yaml`;
   await writeFile(`${file}.new`, "hostname: by-file\n");
   await rename(`${file}.new`, file);
   await waitFor("what the file says", async () => (await hostname()) === "by-file");
 
-  const patch = [
-    "-X",
-    "PATCH",
-    "-H",
-    "Content-Type: application/merge-patch+json",
-    "-d",
-    '{"hostname":"by-api"}',
-  ];
-  const url = "http://onlink/v1/metadata/vif-onlink-v1";
-  await output(lab.host, [...CURL, "--unix-socket", "/run/onlink/onlink.sock", ...patch, url]);
-  expect(await hostname()).toBe("by-api");
+  const patched = await lab.host.run(
+    [process.execPath, ONLINK, "metadata", "patch", "vif-onlink-v1", "--file", "-", "--config", CONFIG_FILE],
+    { input: "hostname: by-command" },
+  );
+  expect(patched).toMatchObject({ code: 0, stdout: "changed for vif-onlink-v1\n", stderr: "" });
+  expect(await hostname()).toBe("by-command");
   await agent.stop();
   agent = await startAgent(lab, CONFIG);
-  expect(await hostname()).toBe("by-api");
+  expect(await hostname()).toBe("by-command");
 });

@@ -1,5 +1,6 @@
 import { type IncomingMessage, request } from "node:http";
 import { text } from "node:stream/consumers";
+import type { GuestMetadata } from "../config/guest-metadata.ts";
 import { type ErrorBody, errorSchema } from "./errors.ts";
 import { type EventBody, parseMessages } from "./events.ts";
 import { type FlowBody, type FlowsBody, MAX_FLOWS } from "./flows.ts";
@@ -131,6 +132,30 @@ function interfacePath(name: string): string {
   return `/v1/interfaces/${encodeURIComponent(name)}`;
 }
 
+/** What counts for a guest, by the name of its interface or its instance id. Throws `NoAgentError`, and `RefusedError` where nothing is said. */
+export function fetchGuestMetadata(socket: string, key: string): Promise<GuestMetadata> {
+  return getJson(socket, metadataPath(key));
+}
+
+/** Says what counts for a guest. Throws `NoAgentError`, and `RefusedError` with a line for each field that is wrong. */
+export async function putGuestMetadata(socket: string, key: string, document: unknown): Promise<void> {
+  await text(await send(socket, "PUT", metadataPath(key), JSON.stringify(document)));
+}
+
+/** Applies a JSON merge patch to what counts for a guest. Throws like `putGuestMetadata`. */
+export async function patchGuestMetadata(socket: string, key: string, patch: unknown): Promise<void> {
+  await text(await send(socket, "PATCH", metadataPath(key), JSON.stringify(patch)));
+}
+
+/** Removes what was said about a guest. Throws `NoAgentError`, and `RefusedError` where nothing was. */
+export async function deleteGuestMetadata(socket: string, key: string): Promise<void> {
+  await text(await send(socket, "DELETE", metadataPath(key)));
+}
+
+function metadataPath(key: string): string {
+  return `/v1/metadata/${encodeURIComponent(key)}`;
+}
+
 async function getJson<T>(socket: string, path: string): Promise<T> {
   return JSON.parse(await text(await get(socket, path))) as T;
 }
@@ -142,7 +167,7 @@ function get(socket: string, path: string): Promise<IncomingMessage> {
 /** The answer with status 200, its body still to be read. `content` is JSON. */
 function send(
   socket: string,
-  method: "GET" | "PUT" | "DELETE",
+  method: "GET" | "PUT" | "PATCH" | "DELETE",
   path: string,
   content?: string,
 ): Promise<IncomingMessage> {

@@ -1,11 +1,9 @@
-import { readFileSync } from "node:fs";
-import { parse } from "yaml";
-import { messageOf } from "../agent/errors.ts";
 import { deleteInterface, fetchInterface, fetchInterfaces, putInterface } from "../api/client.ts";
 import type { InterfaceBody } from "../api/interfaces.ts";
 import { askAgent, type WhichAgent } from "./agent-socket.ts";
 import { CommandError } from "./config.ts";
 import { EXIT } from "./exit-codes.ts";
+import { readInputFile } from "./input-file.ts";
 import { formatInterfaces } from "./interfaces.ts";
 import { paintFor } from "./paint.ts";
 
@@ -88,16 +86,12 @@ export function readRegistration({ file, ...options }: RegistrationOptions): unk
   if (Object.values(fields).some((value) => value !== undefined)) {
     throw new CommandError("--file: the file holds all fields; give no others beside it", EXIT.badInput);
   }
-  try {
-    return parse(readFileSync(file === "-" ? 0 : file, "utf8"), { logLevel: "error" });
-  } catch (error) {
-    throw new CommandError(`cannot read ${file}: ${messageOf(error)}`, EXIT.badInput);
-  }
+  return readInputFile(file);
 }
 
 /** An interface for people: a field a line, what was registered below. */
 export function formatDetails({ interface: found, registration }: InterfaceBody): string {
-  const { addresses, gateway, ...others } = registration ?? {};
+  const { addresses, gateway, metadata, ...others } = registration ?? {};
   const rows: Array<[string, unknown]> = [
     ["interface", found.name],
     ["state", stateInWords({ interface: found })],
@@ -107,6 +101,8 @@ export function formatDetails({ interface: found, registration }: InterfaceBody)
     ["addresses", addresses?.join(", ")],
     ["gateway", gateway && `${gateway.address}${gateway.answerArp ? ", ARP answered" : ""}`],
     ...Object.entries(others),
+    // It may hold secrets, and is long.
+    ["metadata", metadata && `see onlink metadata get ${found.name}`],
   ];
   const shown = rows.filter(([, value]) => value !== undefined);
   const width = Math.max(...shown.map(([field]) => field.length));

@@ -152,6 +152,34 @@ export function commandLine(setExitCode: (code: number) => void): Command {
       setExitCode(await (await import("./interface.ts")).showInterface(name, options)),
     );
 
+  const metadata = program
+    .command("metadata")
+    .description("what is said about a guest over the API, for the builtin metadata service");
+  for (const [name, description, example] of [
+    ["get", "print what counts for a guest, secrets included", "onlink metadata get tap0"],
+    [
+      "set",
+      "say what counts for a guest, whatever files and configuration say",
+      "onlink metadata set tap0 --file tap0.yaml",
+    ],
+    [
+      "patch",
+      "change what counts for a guest by a JSON merge patch (RFC 7396)",
+      "echo '{hostname: web}' | onlink metadata patch tap0 --file -",
+    ],
+    ["remove", "remove what was set; files and configuration count again", "onlink metadata remove tap0"],
+  ] as const) {
+    const subcommand = command(name, description, [example], EXIT_HELP, metadata)
+      .argument("<key>", "the name of an interface, or the UUID of an instance")
+      .option("--config <file>", "find the agent's socket in this configuration")
+      .option("--socket <path>", "the agent's socket");
+    if (name === "set" || name === "patch")
+      subcommand.requiredOption("--file <file>", "YAML or JSON; - for standard input");
+    subcommand.action(async (key, options) =>
+      setExitCode(await (await import("./metadata.ts")).metadataCommands[name](key, options)),
+    );
+  }
+
   command(
     "why",
     "why does this guest not reach a service? What the datapath has seen, link by link, and the mend",
