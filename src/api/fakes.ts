@@ -2,7 +2,7 @@
 import { EventEmitter, once } from "node:events";
 import type { AgentEvent } from "../agent/event.ts";
 import type { FlowStatus } from "../agent/flows.ts";
-import type { AgentStatus } from "../agent/status.ts";
+import type { AgentStatus, InterfaceStatus } from "../agent/status.ts";
 import type { GuestMetadata } from "../config/guest-metadata.ts";
 import type { InterfaceRule } from "../config/schema.ts";
 import { REASONS } from "../datapath/layout.ts";
@@ -164,6 +164,18 @@ function fakeGuestMetadata(): ApiAgent["guestMetadata"] {
   };
 }
 
+/** Gives a status as an agent does: without flows and counters of vifs that are not to be counted. */
+export function statusOf(status: AgentStatus): ApiAgent["status"] {
+  return ({ counted = () => true } = {}) => ({
+    ...status,
+    interfaces: status.interfaces.map((one): InterfaceStatus => {
+      if (one.state === "attached" && counted(one.name)) return one;
+      const { flows: _, counters: __, ...others } = one;
+      return others;
+    }),
+  });
+}
+
 /** An agent that is well, with this status, and a way to make events. */
 export interface FakeAgent extends ApiAgent {
   listeners: Map<(event: AgentEvent) => void, { flows: boolean }>;
@@ -179,7 +191,7 @@ export function fakeAgent(changes: Partial<ApiAgent> & { recent?: readonly Agent
   const { recent = [], ...others } = changes;
   return {
     version: STATUS.version,
-    status: () => STATUS,
+    status: statusOf(STATUS),
     services: () => STATUS.services,
     flows: async () => ({ flows: [FLOW] }),
     interfaces: fakeInterfaces(),

@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import type { AgentStatus, InterfaceStatus } from "../agent/status.ts";
+import type { AgentStatus } from "../agent/status.ts";
 import { type Family, parseExposition } from "./exposition.ts";
-import { fakeAgent, fakeCounters, STATUS } from "./fakes.ts";
+import { fakeAgent, fakeCounters, STATUS, statusOf } from "./fakes.ts";
 import { createMetrics, MAX_BACKENDS, MAX_VIFS } from "./metrics.ts";
 import { createApi } from "./server.ts";
 
@@ -11,17 +11,8 @@ async function scrape(
   query = "",
   { status = STATUS, metrics = createMetrics(), ready = true } = {},
 ): Promise<Map<string, Family>> {
-  const agent = fakeAgent({
-    status: ({ counted = () => true } = {}) => ({
-      ...status,
-      interfaces: status.interfaces.map((one): InterfaceStatus => {
-        if (one.state === "attached" && counted(one.name)) return one;
-        const { flows: _, counters: __, ...others } = one;
-        return others;
-      }),
-    }),
-    readiness: () => (ready ? [] : ["not yet"]),
-  });
+  const problems = ready ? [] : ["not yet"];
+  const agent = fakeAgent({ status: statusOf({ ...status, problems }) });
   const server = await createApi(agent, metrics);
   try {
     const answer = await server.inject(`/metrics${query}`);

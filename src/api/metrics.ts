@@ -24,7 +24,7 @@ export interface Metrics {
 }
 
 /** What the metrics are read from. */
-export type MeasuredAgent = Pick<ApiAgent, "status" | "readiness" | "events" | "lookups" | "metadata">;
+export type MeasuredAgent = Pick<ApiAgent, "status" | "events" | "lookups" | "metadata">;
 
 /** Vifs by name, or all. */
 export type WantedVifs = "all" | ReadonlySet<string>;
@@ -145,7 +145,7 @@ export function createMetrics(): Metrics {
       backends.map((backend) => ({ service: name, backend })),
     );
     set.build([[{ version: status.version, attach: status.attach }, 1]]);
-    set.ready([[{}, Number(agent.readiness().length === 0)]]);
+    set.ready([[{}, Number(status.problems.length === 0)]]);
     set.loaded([[{}, Number(configuration.errors === undefined)]]);
     set.loadedAt([[{}, Date.parse(configuration.loaded) / 1000]]);
     set.frames(Object.entries(counters).map(([reason, { frames }]) => [{ reason }, frames]));

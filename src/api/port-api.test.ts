@@ -4,6 +4,9 @@ import type { FastifyInstance } from "fastify";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Port, PortError } from "../agent/port.ts";
 import type { AgentPorts } from "../agent/ports.ts";
+import { parseExposition } from "./exposition.ts";
+import { fakeAgent } from "./fakes.ts";
+import { createMetrics } from "./metrics.ts";
 import { createPortApi, servePortApi } from "./port-api.ts";
 
 const id = "753a65ef-918a-4193-9266-dc23ed8a5982";
@@ -23,6 +26,7 @@ const sent = {
   "vhostuser-mode": 0,
 };
 
+const measured = { agent: fakeAgent(), metrics: createMetrics() };
 let stored: Map<string, Port>;
 let syncs: number;
 let server: FastifyInstance;
@@ -44,7 +48,7 @@ const ports: AgentPorts = {
 beforeEach(() => {
   stored = new Map();
   syncs = 0;
-  server = createPortApi(ports);
+  server = createPortApi({ ports, measured });
 });
 afterEach(() => server.close());
 
@@ -120,14 +124,23 @@ describe("the port API", () => {
     expect(stored.size).toBe(status === 200 ? 1 : 0);
   });
 
+  it("serves metrics beside, under the same rules", async () => {
+    const headers = { host: "127.0.0.1:9091" };
+    const answer = await server.inject({ url: "/metrics?interfaces=all", headers });
+    expect(answer.statusCode).toBe(200);
+    expect(parseExposition(answer.body).has("onlink_interface_flows")).toBe(true);
+    expect((await server.inject({ url: "/metrics", headers: { host: "example.com" } })).statusCode).toBe(403);
+    expect((await server.inject({ url: "/metrics?x=1", headers })).statusCode).toBe(400);
+  });
+
   it("listens where it is told, and says so where it cannot", async () => {
     const listen = { address: "127.0.0.1", port: 0 };
-    const api = await servePortApi({ listen, ports });
+    const api = await servePortApi({ listen, ports, measured });
     try {
       const socket = connect(api.port, listen.address);
       socket.end("POST /syncports HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
       expect(await text(socket)).toMatch(/^HTTP\/1.1 200 OK\r\n.*\r\n\r\n\{\}$/s);
-      await expect(servePortApi({ listen: { ...listen, port: api.port }, ports })).rejects.toThrow(
+      await expect(servePortApi({ listen: { ...listen, port: api.port }, ports, measured })).rejects.toThrow(
         /cannot serve OpenSDN's port API on 127.0.0.1:\d+: .*EADDRINUSE.*; change api.listen/,
       );
     } finally {

@@ -9,12 +9,16 @@ import { parsePortId, parsePorts } from "../agent/port.ts";
 import type { AgentPorts } from "../agent/ports.ts";
 import { isLoopback } from "../config/ranges.ts";
 import { isIpv4 } from "../packet/address.ts";
+import { type MeasuredAgent, type Metrics, registerMetrics } from "./metrics.ts";
+import { useZod } from "./schemas.ts";
 
-/** What the port API answers from. */
+/** What the port API and the metrics beside it answer from. */
 export interface PortApiOptions {
   /** Port 0: any that is free. */
   listen: { address: string; port: number };
   ports: AgentPorts;
+  /** `GET /metrics` is served beside, since Prometheus reads no UNIX sockets. */
+  measured: { agent: MeasuredAgent; metrics: Metrics };
 }
 
 /** In bytes: some thousand ports in one list. */
@@ -24,12 +28,12 @@ const MAX_CONNECTIONS = 64;
 /** For a request to be complete, in ms. */
 const REQUEST_TIMEOUT = 10_000;
 
-/** Serves the port API. Throws where it cannot listen. */
+/** Serves the port API, and metrics. Throws where it cannot listen. */
 export async function servePortApi({
   listen,
-  ports,
+  ...served
 }: PortApiOptions): Promise<{ port: number; close(): Promise<void> }> {
-  const server = createPortApi(ports);
+  const server = createPortApi(served);
   server.server.maxConnections = MAX_CONNECTIONS;
   try {
     await server.listen({ host: listen.address, port: listen.port });
@@ -44,7 +48,7 @@ export async function servePortApi({
 }
 
 /** The port API's server, not listening yet. */
-export function createPortApi(ports: AgentPorts): FastifyInstance {
+export function createPortApi({ ports, measured }: Omit<PortApiOptions, "listen">): FastifyInstance {
   const server = fastify({
     logger: false,
     bodyLimit: MAX_BODY,
@@ -68,6 +72,7 @@ export function createPortApi(ports: AgentPorts): FastifyInstance {
     return sendError(reply, statusCode, `{ ${messageOf(error)} }`);
   });
 
+  server.register(async (scope) => registerMetrics(useZod(scope), measured.agent, measured.metrics));
   server.post("/port", async ({ body }, reply) => {
     ports.put(parsePorts(typeof body === "string" ? body : ""));
     return send(reply, 200, {});

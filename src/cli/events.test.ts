@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import type { EventBody } from "../api/events.ts";
 import { formatEvent } from "./events.ts";
+import { COLOURED } from "./paint.ts";
 
 const time = "2026-01-02T03:04:05.678Z";
 const mac = "02:00:00:00:00:01";
@@ -42,4 +43,11 @@ it.each<[EventBody, string]>([
   ],
 ])("%o on a line", (event, line) => {
   expect(formatEvent(event)).toBe(line);
+});
+
+it("marks all but the everyday of flows where there are colours", () => {
+  expect(formatEvent({ kind: "lost", time, lost: 12 }, COLOURED)).toContain(COLOURED.bad("lost       "));
+  expect(formatEvent({ kind: "flow-opened", ...flow }, COLOURED)).toBe(
+    formatEvent({ kind: "flow-opened", ...flow }),
+  );
 });

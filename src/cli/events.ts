@@ -3,6 +3,7 @@ import type { EventBody } from "../api/events.ts";
 import { askAgent, type WhichAgent } from "./agent-socket.ts";
 import { CommandError } from "./config.ts";
 import { EXIT } from "./exit-codes.ts";
+import { type Paint, PLAIN, paintFor } from "./paint.ts";
 
 /** `onlink events`: what the datapath reported, and with `--follow` what it reports from now on. */
 export async function events(
@@ -15,17 +16,20 @@ export async function events(
       EXIT.badInput,
     );
   }
+  const paint = paintFor(process.stdout);
   await askAgent("events", options, async (socket) => {
     for await (const event of streamEvents(socket, { follow, flows }))
-      process.stdout.write(json ? `${JSON.stringify(event)}\n` : formatEvent(event));
+      process.stdout.write(json ? `${JSON.stringify(event)}\n` : formatEvent(event, paint));
   });
   return EXIT.ok;
 }
 
 /** One line for people: time, interface, what happened, between whom. */
-export function formatEvent(event: EventBody): string {
+export function formatEvent(event: EventBody, paint: Paint = PLAIN): string {
   const name = event.kind === "lost" ? "-" : event.interface;
-  return `${event.time}  ${name.padEnd(15)}  ${event.kind.padEnd(11)}  ${describe(event)}\n`;
+  const isFlow = event.kind === "flow-opened" || event.kind === "flow-closed";
+  const kind = event.kind.padEnd(11);
+  return `${event.time}  ${name.padEnd(15)}  ${isFlow ? kind : paint.bad(kind)}  ${describe(event)}\n`;
 }
 
 function describe(event: EventBody): string {

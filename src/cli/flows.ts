@@ -30,8 +30,8 @@ export async function flows(
 ): Promise<number> {
   const { config: _, socket: __, json = false, limit, ...filters } = options;
   const most = limit === undefined ? Number.POSITIVE_INFINITY : Number(limit);
-  if (!(most >= 1))
-    throw new CommandError(`onlink flows: --limit ${limit}: expected a number from 1`, EXIT.badInput);
+  if (limit !== undefined && !(Number.isInteger(most) && most >= 1))
+    throw new CommandError(`onlink flows: --limit ${limit}: expected a whole number from 1`, EXIT.badInput);
   const write = json ? asLines : flowTable(paintFor(process.stdout));
   const progress = searchProgress();
   await askAgent("flows", options, async (socket) => {

@@ -49,7 +49,8 @@ export async function run(options: { config: string; logLevel: string }): Promis
     const served = [await serveApi({ socket: config.api.socket, agent, metrics })];
     try {
       const { listen } = config.api;
-      if (listen !== undefined) served.push(await servePortApi({ listen, ports: agent.ports }));
+      if (listen !== undefined)
+        served.push(await servePortApi({ listen, ports: agent.ports, measured: { agent, metrics } }));
       const { services, interfaces, fabric } = agent.status();
       log.info(
         {
