@@ -38,6 +38,7 @@ import {
   type ServiceStatus,
   serviceStatus,
 } from "./status.ts";
+import { createStepper, type ReconcileListener } from "./stepper.ts";
 import { answerWhy, type WhyAnswer, type WhyQuestion } from "./why-facts.ts";
 
 /** An agent at work. */
@@ -81,24 +82,8 @@ export interface AgentOptions {
   log: Logger;
   /** Called once when the agent can no longer follow the host; the datapath goes on as it is. */
   onFailure: (error: Error) => void;
-  /** Told after each time that the datapath was brought in step: why, how long it took in seconds, and how many steps of it failed. */
-  onReconcile?: (trigger: ReconcileTrigger, seconds: number, failures: number) => void;
+  onReconcile?: ReconcileListener;
 }
-
-/**
- * Why the datapath is brought in step: the agent starts, a configuration is taken over, something on the host has changed or may have, or a
- * backend has other addresses or another health.
- */
-export type ReconcileTrigger = "start" | "reload" | "host" | "backend";
-
-/**
- * How often everything is looked at without an event, in ms: for what makes none, such as the last flow of an interface that is kept for
- * its flows, or a disk that has room again.
- */
-const LOOK_INTERVAL = 30_000;
-
-/** Changes of routes come in bursts; one look at the routes this many ms after the first of them serves all. */
-const RECONCILE_DELAY = 100;
 
 /**
  * Starts the agent: takes the runtime directory, makes or adopts what is needed on the host, and brings the datapath in
@@ -141,10 +126,11 @@ function follow(
   const { configFile, version, log, onFailure, onReconcile = () => {} } = options;
   let { config } = options;
   let host = foundHost;
-  const { addresses, save } = openMetadataAddresses(config.agent.stateDir, config.agent.metadataAddresses);
-  const registered = openRegisteredInterfaces(config.agent.stateDir, log);
+  const { stateDir } = config.agent;
+  const { addresses, save } = openMetadataAddresses(stateDir, config.agent.metadataAddresses);
+  const registered = openRegisteredInterfaces(stateDir, log);
   const ports = openPorts({
-    stateDir: config.agent.stateDir,
+    stateDir,
     readRule: (name, content, isStored) => {
       if (isStored) return readStoredRegistration(name, content);
       if (registered.get(name) === undefined) return readRegistration(name, content, config, configFile);
@@ -167,7 +153,7 @@ function follow(
     log,
   });
   const guestMetadata = openMetadataDocuments({
-    stateDir: config.agent.stateDir,
+    stateDir,
     directory: config.metadata.builtin.directory,
     configured: (key) => {
       const ruleOf = interfaceMatcher(config, (name) => registrations.get(name)?.rule);
@@ -182,7 +168,15 @@ function follow(
     source: guestMetadata,
     log,
   });
-  let drainTimer: NodeJS.Timeout | undefined;
+  const stepper = createStepper(
+    [
+      keepHostDevice,
+      () => keepSettings(config, datapath, host),
+      () => services.reconcile(),
+      () => interfaces.retry(),
+    ],
+    { onReconcile, log },
+  );
   const backends = watchBackends(config, update, log);
   const services = createServices({
     config: withMetadataBackends(config),
@@ -192,10 +186,7 @@ function follow(
     health: backends.health,
     own,
     onFabric: interfaces.setFabric,
-    reconcileIn(ms) {
-      clearTimeout(drainTimer);
-      drainTimer = setTimeout(reconcileSoon, ms);
-    },
+    reconcileIn: stepper.after,
     log,
   });
 
@@ -212,53 +203,24 @@ function follow(
     log.warn({ device: name }, "the host device was gone; made anew");
   }
 
-  let timer: NodeJS.Timeout | undefined;
-  function reconcileSoon(): void {
-    timer ??= setTimeout(() => {
-      timer = undefined;
-      bringInStep(
-        "host",
-        keepHostDevice,
-        () => keepSettings(config, datapath, host),
-        () => services.reconcile(),
-        interfaces.retry,
-      );
-    }, RECONCILE_DELAY);
-  }
   function update(which: (service: Service) => boolean): void {
-    bringInStep("backend", () => services.update(which));
-    if (failures.length > 0) reconcileSoon();
-  }
-  /** What went wrong when the datapath was last brought in step. */
-  let failures: string[] = [];
-  /** Takes steps one after the other; what goes wrong with one is logged, and the next event tries again. */
-  function bringInStep(trigger: ReconcileTrigger, ...steps: ReadonlyArray<() => void>): void {
-    const started = performance.now();
-    failures = [];
-    for (const step of steps) {
-      try {
-        step();
-      } catch (error) {
-        log.error({ reason: messageOf(error) }, "cannot bring the datapath in step");
-        failures.push(messageOf(error));
-      }
-    }
-    onReconcile(trigger, (performance.now() - started) / 1000, failures.length);
+    stepper.take("backend", () => services.update(which));
+    if (stepper.failures().length > 0) stepper.soon();
   }
   function onEvents(events: NetworkEvent[]): void {
-    bringInStep("host", () => {
+    stepper.take("host", () => {
       if (events.some(({ kind }) => kind === "overrun")) {
         log.warn("network events were lost; reading everything anew");
         services.forgetAttachments();
         interfaces.reset(network.links());
-        reconcileSoon();
+        stepper.soon();
         return;
       }
       // One that comes back, with the same ifindex or another, comes without the program.
       for (const event of events) if (event.kind === "link-gone") services.forgetAttachments(event.ifindex);
       interfaces.handle(events);
       // Whatever the events are: a link that goes down takes its IPv4 routes along, and the kernel says nothing of them.
-      reconcileSoon();
+      stepper.soon();
     });
   }
 
@@ -280,7 +242,7 @@ function follow(
     services.reconcile();
     interfaces.reset(network.links());
   } catch (error) {
-    clearTimeout(drainTimer);
+    stepper.close();
     metadata.close();
     backends.close();
     guestMetadata.close();
@@ -289,14 +251,13 @@ function follow(
   }
   onReconcile("start", (performance.now() - started) / 1000, 0);
   const events = createEvents({ datapath, nameOf: interfaces.nameOf, log });
-  const look = setInterval(reconcileSoon, LOOK_INTERVAL);
   const since = new Date().toISOString();
 
   const serviceStatuses = () => services.list().map(serviceStatus);
   const readiness = () =>
     readinessProblems({
       configuration,
-      failures,
+      failures: stepper.failures(),
       services: serviceStatuses(),
       interfaces: interfaces.list(),
       fabric: services.fabric(),
@@ -332,7 +293,7 @@ function follow(
       );
       configuration = { file: configFile, loaded: new Date().toISOString() };
       config = read.config;
-      bringInStep(
+      stepper.take(
         "reload",
         () => keepSettings(config, datapath, host),
         () => services.configure(withMetadataBackends(config)),
@@ -383,9 +344,7 @@ function follow(
       problems: readiness(),
     }),
     async stop() {
-      clearTimeout(timer);
-      clearTimeout(drainTimer);
-      clearInterval(look);
+      stepper.close();
       backends.close();
       ports.close();
       events.close();

@@ -1,0 +1,81 @@
+import type { Logger } from "pino";
+import { messageOf } from "./errors.ts";
+
+/**
+ * Why the datapath is brought in step: the agent starts, a configuration is taken over, something on the host has changed or may have, or a
+ * backend has other addresses or another health.
+ */
+export type ReconcileTrigger = "start" | "reload" | "host" | "backend";
+
+/** Told after each time that the datapath was brought in step: why, how long it took in seconds, and how many steps of it failed. */
+export type ReconcileListener = (trigger: ReconcileTrigger, seconds: number, failures: number) => void;
+
+/** Brings the datapath in step, now or later. What goes wrong is logged, and the next time tries again. */
+export interface Stepper {
+  /** Takes some steps, one after the other, also where one of them fails. */
+  take(trigger: ReconcileTrigger, ...steps: ReadonlyArray<() => void>): void;
+  /** Takes all steps soon. Called again and again until then, it takes them once. */
+  soon(): void;
+  /** Takes all steps in so many ms; the last call holds. */
+  after(ms: number): void;
+  /** What went wrong the last time. */
+  failures(): readonly string[];
+  close(): void;
+}
+
+/**
+ * How often everything is looked at without an event, in ms: for what makes none, such as the last flow of an interface that is kept for
+ * its flows, or a disk that has room again.
+ */
+const LOOK_INTERVAL = 30_000;
+
+/** Changes of routes come in bursts; one look at the routes this many ms after the first of them serves all. */
+const RECONCILE_DELAY = 100;
+
+/** See `Stepper`. `steps` are all the steps that there are. */
+export function createStepper(
+  steps: ReadonlyArray<() => void>,
+  { onReconcile, log }: { onReconcile: ReconcileListener; log: Logger },
+): Stepper {
+  let failures: string[] = [];
+  let soonTimer: NodeJS.Timeout | undefined;
+  let laterTimer: NodeJS.Timeout | undefined;
+
+  function take(trigger: ReconcileTrigger, ...some: ReadonlyArray<() => void>): void {
+    const started = performance.now();
+    failures = [];
+    for (const step of some) {
+      try {
+        step();
+      } catch (error) {
+        log.error({ reason: messageOf(error) }, "cannot bring the datapath in step");
+        failures.push(messageOf(error));
+      }
+    }
+    onReconcile(trigger, (performance.now() - started) / 1000, failures.length);
+  }
+
+  function soon(): void {
+    soonTimer ??= setTimeout(() => {
+      soonTimer = undefined;
+      take("host", ...steps);
+    }, RECONCILE_DELAY);
+  }
+
+  // It does not keep a process alive whose start has failed elsewhere.
+  const look = setInterval(soon, LOOK_INTERVAL).unref();
+  return {
+    take,
+    soon,
+    after(ms) {
+      clearTimeout(laterTimer);
+      laterTimer = setTimeout(soon, ms);
+    },
+    failures: () => failures,
+    close() {
+      clearTimeout(soonTimer);
+      clearTimeout(laterTimer);
+      clearInterval(look);
+    },
+  };
+}
