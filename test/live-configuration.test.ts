@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
 import { fetchStatus } from "../src/api/client.ts";
 import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import type { LabProcess } from "../src/lab/process.ts";
@@ -39,6 +39,7 @@ beforeAll(async () => {
   agent = await startAgent(lab, configOf(KEPT));
 });
 afterAll(() => lab?.close());
+beforeEach(({ onTestFailed }) => onTestFailed(() => console.log(agent.stdout())));
 
 /** Puts a file in the place of the configuration, as editors and configuration management do. */
 async function replaceConfig(config: object | string): Promise<void> {

@@ -205,7 +205,6 @@ function follow(
 
   function update(which: (service: Service) => boolean): void {
     stepper.take("backend", () => services.update(which));
-    if (stepper.failures().length > 0) stepper.soon();
   }
   function onEvents(events: NetworkEvent[]): void {
     stepper.take("host", () => {

@@ -38,12 +38,28 @@ it("takes the steps behind one that failed too, and says what went wrong until i
   expect(taken).toEqual(["first", "second"]);
   expect(stepper.failures()).toEqual(["no room"]);
   state.broken = false;
-  vi.advanceTimersByTime(60_000);
+  vi.advanceTimersByTime(5000);
+  expect(taken).toHaveLength(4);
   expect(stepper.failures()).toEqual([]);
   expect(told.slice(0, 2)).toEqual([
     ["host", 1],
     ["host", 0],
   ]);
+  vi.advanceTimersByTime(20_000);
+  expect(taken).toHaveLength(4);
+  stepper.close();
+});
+
+it("keeps a failure in mind until all steps are taken again", () => {
+  const { stepper, taken } = setUp();
+  stepper.take("reload", () => {
+    throw new Error("no room");
+  });
+  stepper.take("backend", () => {});
+  expect(stepper.failures()).toEqual(["no room"]);
+  vi.advanceTimersByTime(5000);
+  expect(taken).toEqual(["first", "second"]);
+  expect(stepper.failures()).toEqual([]);
   stepper.close();
 });
 

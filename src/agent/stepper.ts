@@ -10,7 +10,7 @@ export type ReconcileTrigger = "start" | "reload" | "host" | "backend";
 /** Told after each time that the datapath was brought in step: why, how long it took in seconds, and how many steps of it failed. */
 export type ReconcileListener = (trigger: ReconcileTrigger, seconds: number, failures: number) => void;
 
-/** Brings the datapath in step, now or later. What goes wrong is logged, and the next time tries again. */
+/** Brings the datapath in step, now or later. What goes wrong is logged, once as long as it is the same, and tried again. */
 export interface Stepper {
   /** Takes some steps, one after the other, also where one of them fails. */
   take(trigger: ReconcileTrigger, ...steps: ReadonlyArray<() => void>): void;
@@ -18,7 +18,7 @@ export interface Stepper {
   soon(): void;
   /** Takes all steps in so many ms; the last call holds. */
   after(ms: number): void;
-  /** What went wrong the last time. */
+  /** What went wrong since all steps were last taken without a failure. */
   failures(): readonly string[];
   close(): void;
 }
@@ -32,40 +32,62 @@ const LOOK_INTERVAL = 30_000;
 /** Changes of routes come in bursts; one look at the routes this many ms after the first of them serves all. */
 const RECONCILE_DELAY = 100;
 
+/** How long after a failure all is tried again, in ms. */
+const RETRY_DELAY = 2000;
+
 /** See `Stepper`. `steps` are all the steps that there are. */
 export function createStepper(
   steps: ReadonlyArray<() => void>,
   { onReconcile, log }: { onReconcile: ReconcileListener; log: Logger },
 ): Stepper {
-  let failures: string[] = [];
+  /** Since all steps were last taken. */
+  let failures: readonly string[] = [];
+  let retryTimer: NodeJS.Timeout | undefined;
   let soonTimer: NodeJS.Timeout | undefined;
   let laterTimer: NodeJS.Timeout | undefined;
 
-  function take(trigger: ReconcileTrigger, ...some: ReadonlyArray<() => void>): void {
+  /** Takes some steps; returns what went wrong. */
+  function run(trigger: ReconcileTrigger, some: ReadonlyArray<() => void>): string[] {
     const started = performance.now();
-    failures = [];
+    const failed: string[] = [];
     for (const step of some) {
       try {
         step();
       } catch (error) {
-        log.error({ reason: messageOf(error) }, "cannot bring the datapath in step");
-        failures.push(messageOf(error));
+        failed.push(messageOf(error));
       }
     }
-    onReconcile(trigger, (performance.now() - started) / 1000, failures.length);
+    for (const reason of failed) {
+      if (!failures.includes(reason))
+        log.error({ reason }, "cannot bring the datapath in step; tried again and again");
+    }
+    onReconcile(trigger, (performance.now() - started) / 1000, failed.length);
+    return failed;
+  }
+
+  /** What a step could not do, it does when all are taken again. */
+  function note(now: readonly string[], isFailed: boolean): void {
+    failures = [...new Set(now)];
+    if (!isFailed) return;
+    clearTimeout(retryTimer);
+    retryTimer = setTimeout(soon, RETRY_DELAY);
   }
 
   function soon(): void {
     soonTimer ??= setTimeout(() => {
       soonTimer = undefined;
-      take("host", ...steps);
+      const failed = run("host", steps);
+      note(failed, failed.length > 0);
     }, RECONCILE_DELAY);
   }
 
   // It does not keep a process alive whose start has failed elsewhere.
   const look = setInterval(soon, LOOK_INTERVAL).unref();
   return {
-    take,
+    take(trigger, ...some) {
+      const failed = run(trigger, some);
+      note([...failures, ...failed], failed.length > 0);
+    },
     soon,
     after(ms) {
       clearTimeout(laterTimer);
@@ -73,8 +95,7 @@ export function createStepper(
     },
     failures: () => failures,
     close() {
-      clearTimeout(soonTimer);
-      clearTimeout(laterTimer);
+      for (const timer of [soonTimer, laterTimer, retryTimer]) clearTimeout(timer);
       clearInterval(look);
     },
   };
