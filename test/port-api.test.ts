@@ -4,7 +4,6 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import type { LabProcess } from "../src/lab/process.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
-import { waitFor } from "../src/lab/wait.ts";
 import { CONFIG_FILE, interfaceIn, onlink, startAgent, statusOf } from "./support/agent.ts";
 import { CURL, output, requestFrom } from "./support/commands.ts";
 
@@ -64,6 +63,11 @@ beforeAll(async () => {
 });
 afterAll(() => lab?.close());
 
+/** Asks until there is an answer: the guest may have found out just before that nobody answers its ARP requests. */
+async function reach() {
+  return requestFrom(guest, URL, "--retry", "9", "--retry-all-errors", "--retry-delay", "0");
+}
+
 async function python(method: string, path: string, body?: object): Promise<string> {
   const args = body === undefined ? [] : [JSON.stringify(body)];
   return (await output(lab.host, ["python3", "-c", SCRIPT, method, path, ...args])).trim();
@@ -79,7 +83,7 @@ const ports = () => `${lab.root}/var/lib/onlink/ports`;
 test("a port makes its interface a vif, over restarts too, until it is deleted", async () => {
   expect((await guest.run([...CURL, "--max-time", "1", URL])).code).not.toBe(0);
   expect(await python("POST", "/port", port)).toBe("200 {}");
-  const { peer } = await requestFrom(guest, URL);
+  const { peer } = await reach();
   expect(await curl(`${API}/port/${id}`)).toMatch(/^\{"id":"753a65ef-.*"ip-address":"10.0.1.3".*\} 200$/);
 
   await agent.stop();
@@ -99,13 +103,12 @@ test("a port makes its interface a vif, over restarts too, until it is deleted",
 
 test("a port that is disabled is no vif until it is enabled", async () => {
   expect(await curl("-d", JSON.stringify([port]), `${API}/port`)).toBe("{} 200");
-  await requestFrom(guest, URL);
+  await reach();
   expect(await python("PUT", `/disable-port/${id}`)).toBe("200 {}");
   expect(await stateOf("vif-web")).toBe("disabled");
   expect((await guest.run([...CURL, "--max-time", "1", URL])).code).not.toBe(0);
   expect(await python("PUT", `/enable-port/${id}`)).toBe("200 {}");
-  // The guest has found out meanwhile that nobody answers.
-  await waitFor("an answer", async () => (await guest.run([...CURL, "--max-time", "1", URL])).code === 0);
+  await reach();
   expect(await python("POST", "/syncports")).toBe("200 {}");
   expect(await stateOf("vif-web")).toBe("attached");
 });

@@ -87,6 +87,10 @@ describe("a port", () => {
     [without("display-name"), "Invalid or missing field for <display-name>"],
     [without("ip-address"), "Invalid or missing field for <ip-address>"],
     [{ ...sent, "ip6-address": null }, "Invalid or missing field for <ip6-address>"],
+    [
+      { ...sent, "display-name": "x".repeat(256) },
+      "Invalid data for <display-name>: more than 255 characters",
+    ],
     [without("type"), "Invalid or missing field for <type>"],
     [without("system-name"), "Invalid or missing field for <system-name>"],
     [
@@ -147,6 +151,9 @@ describe("a port", () => {
         addresses: ["10.0.1.3"],
         mac: "02:75:3a:65:ef:91",
       },
+    });
+    expect(registrationOf(parsePort({ ...sent, "display-name": "vm1" }))?.content).toMatchObject({
+      metadata: { hostname: "vm1" },
     });
     const unknown = { "instance-id": "", "vm-project-id": "", "ip-address": "0.0.0.0" };
     expect(registrationOf(parsePort({ ...sent, ...unknown }))?.content).toEqual({ mac: "02:75:3a:65:ef:91" });

@@ -1,4 +1,5 @@
 import { isIPv6 } from "node:net";
+import { isHostName } from "../config/guest-metadata.ts";
 import { isInterfaceName, isPattern } from "../config/names.ts";
 import { isIpv4, UNSPECIFIED_ADDRESS, ZERO_MAC } from "../packet/address.ts";
 
@@ -34,6 +35,9 @@ export class PortError extends Error {
 }
 
 const NIL_UUID = "00000000-0000-0000-0000-000000000000";
+
+/** What OpenStack's names may have; a port is kept in memory, and anybody on the host can add one. */
+const MAX_TEXT = 255;
 
 /** How much of a wrong body an error repeats. */
 const MAX_QUOTED = 200;
@@ -104,6 +108,7 @@ export function registrationOf(port: Port): { name: string; content: object } | 
     ...(port["vm-project-id"] !== NIL_UUID && { projectId: port["vm-project-id"] }),
     ...(port["ip-address"] !== UNSPECIFIED_ADDRESS && { addresses: [port["ip-address"]] }),
     mac: port["mac-address"],
+    ...(isHostName(port["display-name"]) && { metadata: { hostname: port["display-name"] } }),
   };
   return { name, content };
 }
@@ -125,6 +130,8 @@ function uuidIn(fields: ReadonlyMap<string, unknown>, field: string): string {
 function textIn(fields: ReadonlyMap<string, unknown>, field: string): string {
   const value = fields.get(field);
   if (typeof value !== "string") throw new PortError(`Invalid or missing field for <${field}>`);
+  if (value.length > MAX_TEXT)
+    throw new PortError(`Invalid data for <${field}>: more than ${MAX_TEXT} characters`);
   return value;
 }
 

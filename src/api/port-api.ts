@@ -28,6 +28,9 @@ const MAX_CONNECTIONS = 64;
 /** For a request to be complete, in ms. */
 const REQUEST_TIMEOUT = 10_000;
 
+/** For the next request on a connection, in ms: idle clients do not keep others out. */
+const KEEP_ALIVE = 5_000;
+
 /** Serves the port API, and metrics. Throws where it cannot listen. */
 export async function servePortApi({
   listen,
@@ -53,6 +56,7 @@ export function createPortApi({ ports, measured }: Omit<PortApiOptions, "listen"
     logger: false,
     bodyLimit: MAX_BODY,
     requestTimeout: REQUEST_TIMEOUT,
+    keepAliveTimeout: KEEP_ALIVE,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
   });

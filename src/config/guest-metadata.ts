@@ -25,10 +25,7 @@ export const MAX_DEPTH = 16;
 const MAX_NAME = 255;
 
 const hostname = text("a host name", "labels of letters, digits and hyphens like web.example", (name) =>
-  name.length <= 253 &&
-  /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i.test(name)
-    ? name
-    : undefined,
+  isHostName(name) ? name : undefined,
 );
 
 const instanceId = text(
@@ -36,6 +33,14 @@ const instanceId = text(
   "1-64 letters, digits, dots, dashes, underscores or colons",
   (id) => (/^[\w.:-]{1,64}$/.test(id) ? id : undefined),
 );
+
+/** Whether a text is a host name (RFC 1123 s. 2.1). */
+export function isHostName(text: string): boolean {
+  return (
+    text.length <= 253 &&
+    /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/i.test(text)
+  );
+}
 
 /** A text that guests get as one line. */
 function line(noun: string, expected: string) {
