@@ -116,6 +116,7 @@ test("the responder in user space", async () => {
       targets: [],
       notes: [
         "The first reply, which the responder holds back until it knows that nobody else answers, is not among them.",
+        "16,384 us is as far as the generator tells times apart: farpd takes half a second, as long as its libpcap collects packets.",
       ],
     });
     record({

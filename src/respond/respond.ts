@@ -81,12 +81,17 @@ export function startResponder({ settingsFor, names, log, onFailure }: RespondOp
       {
         onClaim: claims.add,
         onAsked: (asked) => logAsked(name, asked),
-        onLeft: ({ address, mac }) =>
-          log.warn(
-            { interface: name, address, mac },
-            "already answered on this host, by onlink's datapath or another: left to it",
-          ),
-        onResumed: (address) => log.info({ interface: name, address }, "nobody else answers any more"),
+        onLeft({ address, mac }) {
+          if (troubles.admit(`${name} left ${address} ${mac}`, performance.now()) !== undefined)
+            log.warn(
+              { interface: name, address, mac },
+              "already answered on this host, by onlink's datapath or another: left to it",
+            );
+        },
+        onResumed(address) {
+          if (troubles.admit(`${name} resumed ${address}`, performance.now()) !== undefined)
+            log.info({ interface: name, address }, "nobody else answers any more");
+        },
         onUnsent(error) {
           if (troubles.admit(`${name} unsent`, performance.now()) !== undefined)
             log.warn({ interface: name, reason: error.message }, "answer not sent");
