@@ -46,20 +46,22 @@ export function followMetadataDirectory(path: string, log: Logger, onChange: () 
   let watcher: { inode: bigint; watcher: FSWatcher } | undefined;
   let timer: NodeJS.Timeout | undefined;
 
-  /** The entry of a file: the one before, where the file has not changed. */
+  /** The entry of a file: the one before, where the file has not changed; undefined where it is gone. */
   function read(name: string, before: Entry | undefined): Entry | undefined {
     const file = join(path, name);
-    const stat = statSync(file, { bigint: true, throwIfNoEntry: false });
-    if (stat === undefined) return undefined;
-    const stamp = [stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join();
-    if (stamp === before?.stamp) return before;
-    const result = stat.isFile() && stat.size <= MAX_FILE ? parseMetadata(file) : undefined;
-    if (result?.ok) return { stamp, metadata: result.value, problems: [] };
-    return {
-      ...before,
-      stamp,
-      problems: result?.errors ?? [`${file}: not a file of at most ${MAX_FILE} bytes`],
-    };
+    try {
+      const stat = statSync(file, { bigint: true, throwIfNoEntry: false });
+      if (stat === undefined) return undefined;
+      const stamp = [stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join();
+      if (stamp === before?.stamp) return before;
+      if (!stat.isFile() || stat.size > MAX_FILE)
+        return { ...before, stamp, problems: [`${file}: not a file of at most ${MAX_FILE} bytes`] };
+      const result = parseFile(readFileSync(file, "utf8"), file, guestMetadataSchema);
+      if (result.ok) return { stamp, metadata: result.value, problems: [] };
+      return { ...before, stamp, problems: result.errors.map(formatConfigError) };
+    } catch (error) {
+      return { ...before, stamp: "", problems: [`${file}: cannot be read: ${messageOf(error)}`] };
+    }
   }
 
   function look(): void {
@@ -81,7 +83,7 @@ export function followMetadataDirectory(path: string, log: Logger, onChange: () 
         const file = join(path, name);
         found.push(...entry.problems);
         if (key === undefined) found.push(`${file}: the name is not ${GUEST_KEY}`);
-        else if (byKey.has(key)) found.push(`${file}: another file says who ${key} is; remove one of them`);
+        else if (byKey.has(key)) found.push(`${file}: another file is about ${key} too; remove one`);
         else if (entry.metadata !== undefined) byKey.set(key, entry.metadata);
       }
     } catch (error) {
@@ -124,15 +126,4 @@ export function followMetadataDirectory(path: string, log: Logger, onChange: () 
       watcher?.watcher.close();
     },
   };
-}
-
-type Parsed = { ok: true; value: GuestMetadata } | { ok: false; errors: string[] };
-
-function parseMetadata(file: string): Parsed {
-  try {
-    const result = parseFile(readFileSync(file, "utf8"), file, guestMetadataSchema);
-    return result.ok ? result : { ok: false, errors: result.errors.map(formatConfigError) };
-  } catch (error) {
-    return { ok: false, errors: [`${file}: cannot be read: ${messageOf(error)}`] };
-  }
 }

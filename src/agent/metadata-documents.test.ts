@@ -212,13 +212,15 @@ describe("a directory", () => {
     put("README.md", "not for guests");
     put(".tap3.json.swp", "an editor's");
     symlinkSync(join(directory, "nowhere"), join(directory, "tap4.json"));
+    symlinkSync(join(directory, "tap5.json"), join(directory, "tap5.json"));
     const documents = open({ directory });
     expect(hostnameOf(documents)).toBe("a");
     expect(documents.problems().map((problem) => problem.replace(`${directory}/`, ""))).toEqual([
       "tap*.json: the name is not the name of an interface or the UUID of an instance",
-      "tap0.yaml: another file says who tap0 is; remove one of them",
+      "tap0.yaml: another file is about tap0 too; remove one",
       "tap1.json: not a file of at most 1048576 bytes",
       "tap2.yaml: not a file of at most 1048576 bytes",
+      expect.stringContaining("tap5.json: cannot be read: ELOOP"),
     ]);
   });
 
