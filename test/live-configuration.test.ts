@@ -123,7 +123,7 @@ test("a bad file changes nothing and is told, until it is right again", async ()
   await rm(lab.root + CONFIG_FILE);
   await errorsLike(/cannot be read: ENOENT/);
   const shown = await onlink(lab, "status");
-  expect(shown.stdout).toMatch(/^not ok: [^]*\/run\/onlink\.yaml: cannot be read: ENOENT/);
+  expect(shown.stdout).toMatch(/^not ok: [\s\S]*\/run\/onlink\.yaml: cannot be read: ENOENT/);
   expect((await status()).services.map(({ name }) => name)).toEqual(["kept"]);
   expect((await requestFrom(guest, url(KEPT))).peer).toBe("169.254.64.2");
   await change(configOf(KEPT));
