@@ -1,6 +1,6 @@
 /**
  * The system calls that onlink needs and Node.js lacks, as plain libc functions. Errors throw `SystemError`.
- * The only file of this folder that imports koffi.
+ * Apart from `socket-calls.ts` the only file of this folder that imports koffi.
  */
 import { closeSync, fstatSync, openSync, statfsSync, statSync } from "node:fs";
 import { constants } from "node:os";

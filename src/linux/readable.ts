@@ -14,13 +14,14 @@ interface Poller {
 
 let poller: Poller | undefined;
 let waiting = false;
-const callbacks = new Map<number, () => void>();
+const callbacks = new Map<number, () => unknown>();
 
 /**
  * Calls back whenever a file descriptor can be read or has an error, until the returned function is called; call that
- * before the descriptor is closed. The descriptor should be non-blocking. The process stays alive meanwhile.
+ * before the descriptor is closed. The descriptor should be non-blocking. The process stays alive meanwhile. A callback that gives true expects more at once: then
+ * the thread, which takes its time to be set waiting, is left out, and all is looked at again after whatever else the process has to do.
  */
-export function onReadable(fd: number, callback: () => void): () => void {
+export function onReadable(fd: number, callback: () => unknown): () => void {
   poller ??= openPoller();
   const { epoll, event } = poller;
   epoll.add(fd);
@@ -64,18 +65,25 @@ function wait(poller: Poller): void {
     return;
   }
   waiting = true;
-  poller.epoll.wait(() => {
-    waiting = false;
-    try {
-      for (const fd of poller.epoll.ready()) {
-        if (fd === poller.event) {
-          readSync(fd, new BigUint64Array(1));
-        } else {
-          callbacks.get(fd)?.();
-        }
+  poller.epoll.wait(() => look(poller));
+}
+
+function look(poller: Poller): void {
+  let expectsMore = false;
+  try {
+    for (const fd of poller.epoll.ready()) {
+      if (fd === poller.event) {
+        readSync(fd, new BigUint64Array(1));
+      } else if (callbacks.get(fd)?.() === true) {
+        expectsMore = true;
       }
-    } finally {
+    }
+  } finally {
+    if (expectsMore) {
+      setImmediate(look, poller);
+    } else {
+      waiting = false;
       wait(poller);
     }
-  });
+  }
 }

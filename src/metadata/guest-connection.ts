@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import type { TcpConnection, TcpEvents } from "../linux/tcp.ts";
 import type { Deadlines, Timed } from "./deadlines.ts";
 import { chunkLine, type GuestHop, guestHead, interimHead, LAST_CHUNK } from "./forward.ts";
 import { createMessageParser } from "./http-parser.ts";
@@ -61,8 +61,8 @@ interface Serving extends GuestHop {
   chunked: boolean;
 }
 
-/** Serves the requests of one connection one after the other; those that wait do so in the socket. */
-export function serveGuest(socket: Socket, options: ConnectionOptions): { close(): void } {
+/** Serves the requests of one connection one after the other; those that wait do so in the socket. Gives what is to hear of the connection. */
+export function serveGuest(connection: TcpConnection, options: ConnectionOptions): TcpEvents {
   const { deadlines, timeouts, maxBody, handle, answered, refused, closed } = options;
   const parser = createMessageParser({ readHead: readRequestHead, maxHead: MAX_REQUEST_HEAD, tooLong });
   const times = { ...timeouts, body: timeouts.stalled, nobody: Number.POSITIVE_INFINITY, linger: LINGER };
@@ -86,14 +86,14 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
   function expire(): void {
     if (waitingFor === "body") giveUp(httpError("the body came too slowly", 408));
     else if (waitingFor === "head" && parser.unread() > 0) refuse(httpError("the head came too slowly", 408));
-    else destroy();
+    else connection.destroy();
   }
 
   /** Reads on as far as it may, and no further. */
   function proceed(): void {
     if (proceeding) return;
     proceeding = true;
-    while (open && !socket.writableNeedDrain && isReading()) {
+    while (open && !connection.isBlocked && isReading()) {
       const event = parser.next();
       if (event === undefined) break;
       if (event.kind === "head") begin(event.head);
@@ -103,14 +103,13 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
     }
     proceeding = false;
     if (!open) return;
-    if (socket.writableNeedDrain) waitFor("stalled");
+    if (connection.isBlocked) waitFor("stalled");
     else if (serving === undefined) waitFor(parser.unread() > 0 || waitingFor === "head" ? "head" : "idle");
     else waitFor(serving.body === "wanted" ? "body" : "nobody");
     const pause = parser.unread() > MAX_UNREAD;
     if (pause === paused) return;
     paused = pause;
-    if (pause) socket.pause();
-    else socket.resume();
+    connection.setReading(!pause);
   }
   function isReading(): boolean {
     return serving === undefined || serving.body === "wanted";
@@ -166,7 +165,7 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
     serving.keepAlive &&= serving.body === "complete";
     serving.status = response.status;
     const { head, body } = localAnswer(response, serving);
-    if (typeof body === "string") socket.write(head + body);
+    if (typeof body === "string") connection.write(head + body);
     else writeBoth(head, body);
     finish();
   }
@@ -180,7 +179,7 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
     refused(error);
     const hop = { version: "1.1", method: "GET", keepAlive: false } as const;
     const { head, body } = localAnswer(errorResponse(error), hop);
-    socket.write(`${head}${body}`);
+    connection.write(`${head}${body}`);
     linger();
   }
 
@@ -207,24 +206,18 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
   function linger(): void {
     if (!open) return;
     open = false;
-    socket.end();
+    connection.end();
     waitFor("linger");
-    socket.resume();
-  }
-  function destroy(): void {
-    socket.destroy();
+    connection.setReading(true);
   }
 
   function flush(): void {
     if (pending === "") return;
-    socket.write(pending, "latin1");
+    connection.write(pending);
     pending = "";
   }
   function writeBoth(text: string, bytes: Uint8Array): void {
-    socket.cork();
-    socket.write(text, "latin1");
-    socket.write(bytes);
-    socket.uncork();
+    connection.write(Buffer.concat([Buffer.from(text, "latin1"), bytes]));
   }
 
   const side: GuestSide = {
@@ -239,7 +232,7 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
       proceed();
     },
     interim(head) {
-      if (serving?.version === "1.1") socket.write(interimHead(head), "latin1");
+      if (serving?.version === "1.1") connection.write(interimHead(head));
     },
     respond(head) {
       if (serving === undefined) return;
@@ -260,7 +253,7 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
         writeBoth(before, bytes);
         pending = after;
       }
-      if (!socket.writableNeedDrain) return true;
+      if (!connection.isBlocked) return true;
       waitFor("stalled");
       return false;
     },
@@ -272,32 +265,31 @@ export function serveGuest(socket: Socket, options: ConnectionOptions): { close(
     },
     fail(error) {
       if (serving?.status === undefined) answer(errorResponse(error));
-      else destroy();
+      else connection.destroy();
     },
   };
 
-  socket.on("data", (bytes: Buffer) => {
-    if (!open) return;
-    parser.feed(bytes);
-    proceed();
-  });
-  socket.on("drain", () => {
-    serving?.exchange?.resume();
-    if (open) proceed();
-  });
-  // Nobody reads an answer any more: hardly a client ends its own side alone, and one that gave up must not keep an upstream busy.
-  socket.on("end", destroy);
-  // What went wrong is of no interest: the close that follows ends everything.
-  socket.on("error", () => {});
-  socket.on("close", () => {
-    open = false;
-    deadlines.remove(timed);
-    serving?.exchange?.abort();
-    if (serving !== undefined) done(ABORTED);
-    closed();
-  });
   deadlines.add(timed);
-  return { close: destroy };
+  return {
+    data(bytes) {
+      if (!open) return;
+      parser.feed(bytes);
+      proceed();
+    },
+    drained() {
+      serving?.exchange?.resume();
+      if (open) proceed();
+    },
+    // Nobody reads an answer any more: hardly a client ends its own side alone, and one that gave up must not keep an upstream busy.
+    ended: () => connection.destroy(),
+    closed() {
+      open = false;
+      deadlines.remove(timed);
+      serving?.exchange?.abort();
+      if (serving !== undefined) done(ABORTED);
+      closed();
+    },
+  };
 }
 
 function tooLarge(maxBody: number): HttpError {

@@ -37,18 +37,15 @@ const NAME_BYTES = Uint8Array.from({ length: 256 }, (_, code) => {
   return /[!#$%&'*+.^_`|~0-9a-z-]/.test(character) ? TOKEN : NOT_TOKEN;
 });
 
+const FORBIDDEN = /[^\t\r\n\x20-\x7e\x80-\xff]/;
+const LONE_LINE_END = /[^\r]\n|\r(?!\n)|^\n/;
+
 /** Whether a part of a head has a control character, or a line end other than CRLF (RFC 9112 s. 2.2). */
 export function hasForbidden(text: string): boolean {
-  for (let at = 0; at < text.length; at++) {
-    const code = text.charCodeAt(at);
-    if ((code >= 0x20 && code !== 0x7f) || code === TAB) continue;
-    if (code !== CR || text.charCodeAt(at + 1) !== LF) return true;
-    at += 1;
-  }
-  return false;
+  return FORBIDDEN.test(text) || LONE_LINE_END.test(text);
 }
 
-const [TAB, LF, CR, SPACE] = [0x09, 0x0a, 0x0d, 0x20];
+const [TAB, SPACE] = [0x09, 0x20];
 
 /** Whether the text is a token (RFC 9110 s. 5.6.2), such as the name of a method. */
 export function isToken(text: string): boolean {

@@ -3,17 +3,18 @@ import type { GuestHop } from "./forward.ts";
 import type { HttpError } from "./http-syntax.ts";
 import type { MetadataResponse } from "./types.ts";
 
-/** An answer of our own: the text of its head, which is ASCII, and the body unless the request was HEAD. */
+/** An answer of our own: the text of its head and the body, unless the request was HEAD. A body that is text is ASCII, as the head is. */
 export function localAnswer(
   { status, headers, body }: MetadataResponse,
   { method, keepAlive }: GuestHop,
 ): { head: string; body: Uint8Array | string } {
-  const length = typeof body === "string" ? Buffer.byteLength(body) : body.length;
+  const isAscii = typeof body === "string" && Buffer.byteLength(body) === body.length;
+  const bytes = typeof body === "string" && !isAscii ? Buffer.from(body) : body;
   let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\nDate: ${date()}\r\n`;
   for (const [name, value] of headers) head += `${name}: ${value}\r\n`;
-  head += `Content-Length: ${length}\r\n`;
+  head += `Content-Length: ${bytes.length}\r\n`;
   if (!keepAlive) head += "Connection: close\r\n";
-  return { head: `${head}\r\n`, body: method === "HEAD" ? "" : body };
+  return { head: `${head}\r\n`, body: method === "HEAD" ? "" : bytes };
 }
 
 /** An error as a guest gets it, in a line of text. */

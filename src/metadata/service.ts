@@ -1,5 +1,6 @@
-import type { Socket } from "node:net";
 import type { Logger } from "pino";
+import type { SocketAddress } from "../linux/socket-calls.ts";
+import type { TcpConnection, TcpEvents } from "../linux/tcp.ts";
 import { isAudited } from "./audit.ts";
 import { createDeadlines } from "./deadlines.ts";
 import { type GuestTimeouts, serveGuest } from "./guest-connection.ts";
@@ -7,7 +8,7 @@ import { admit, type GuestUse, newGuestUse } from "./guest-use.ts";
 import type { RequestHead } from "./http-request.ts";
 import { httpError } from "./http-syntax.ts";
 import { identityLines } from "./identity.ts";
-import { createListener, type ListenAddress } from "./listener.ts";
+import { createListener } from "./listener.ts";
 import { errorResponse } from "./local-response.ts";
 import { type ExchangeOptions, startExchange } from "./proxy.ts";
 import type { MetadataSettings, ProxySettings } from "./settings.ts";
@@ -20,7 +21,7 @@ import { inTurn } from "./upstreams.ts";
 /** The metadata service: listens for guests and answers them, by itself or through upstreams. */
 export interface MetadataService {
   /** Listens there from now on, and nowhere else; undefined: nowhere. Where it cannot, it logs why and tries again. */
-  listen(at: ListenAddress | undefined): void;
+  listen(at: SocketAddress | undefined): void;
   /** Takes new settings. Requests that are being served end as they began. */
   configure(settings: MetadataSettings): void;
   stats(): MetadataStats;
@@ -50,6 +51,9 @@ const LOG_EVERY = 60_000;
 /** A path in the log is cut to so many characters. */
 const LOGGED_PATH = 200;
 
+/** For a connection that is refused. */
+const NO_EVENTS: TcpEvents = { data() {}, drained() {}, ended() {}, closed() {} };
+
 /** What follows from the settings: made anew with them. */
 interface Way {
   settings: MetadataSettings;
@@ -64,7 +68,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
   const deadlines = createDeadlines();
   const counters = createCounters();
   const uses = new Map<string, GuestUse>();
-  const connections = new Set<{ close(): void }>();
+  const connections = new Set<TcpConnection>();
   let way = makeWay(options.settings);
   let turn = 0;
 
@@ -100,24 +104,24 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     return use;
   }
 
-  function accept(socket: Socket): void {
-    const address = socket.remoteAddress;
+  function accept(connection: TcpConnection, address: string): TcpEvents {
     const { limits } = way.settings;
-    // Undefined when the peer is gone already.
-    if (address === undefined || guestOf(address) === undefined) {
+    const guest = guestOf(address);
+    if (guest === undefined) {
       counters.refused("notAGuest");
-      socket.destroy();
-      return;
+      connection.destroy();
+      return NO_EVENTS;
     }
     const use = useOf(address);
     if (use.connections >= limits.connectionsPerGuest || connections.size >= limits.connections) {
-      logRefusal(use, guestOf(address), "tooManyConnections");
-      socket.destroy();
-      return;
+      logRefusal(use, guest, "tooManyConnections");
+      connection.destroy();
+      return NO_EVENTS;
     }
     use.connections += 1;
     let isInFlight = false;
-    const connection = serveGuest(socket, {
+    connections.add(connection);
+    return serveGuest(connection, {
       deadlines,
       timeouts: guestTimeouts,
       maxBody: limits.bodyBytes,
@@ -145,7 +149,6 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
         connections.delete(connection);
       },
     });
-    connections.add(connection);
   }
 
   function note(use: GuestUse, status: number): void {
@@ -256,7 +259,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     },
     close() {
       listener.listen(undefined);
-      for (const connection of connections) connection.close();
+      for (const connection of connections) connection.destroy();
       for (const upstream of way.upstreams) upstream.close();
       deadlines.close();
     },

@@ -1,9 +1,10 @@
-import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { connect as connectTls, type SecureContext } from "node:tls";
+import type { SecureContext } from "node:tls";
+import type { TcpEvents } from "../linux/tcp.ts";
 import type { Deadlines, Timed } from "./deadlines.ts";
 import { createMessageParser, type MessageParser } from "./http-parser.ts";
 import { type ResponseHead, readResponseHead } from "./http-response.ts";
 import { httpError } from "./http-syntax.ts";
+import { openTransport } from "./transport.ts";
 
 /** Where an upstream listens. */
 export interface UpstreamAddress {
@@ -59,9 +60,6 @@ export interface ConnectionOwner {
 
 /** Most bytes in the head of an answer. */
 const MAX_RESPONSE_HEAD = 65_536;
-const READ_SIZE = 65_536;
-/** Connections take turns with it: what is read is copied before the next one reads. It spares a large allocation for each small answer. */
-const READ_BUFFER = Buffer.allocUnsafeSlow(READ_SIZE);
 
 /** Opens a connection; what is `connectTimeout` ms late is given up, TLS included. */
 export function openConnection(
@@ -72,14 +70,9 @@ export function openConnection(
 ): UpstreamConnection {
   let phase: "connecting" | "open" | "gone" = "connecting";
   let reason = "connection closed";
-  const socket = connectSocket(address, (bytes) => {
-    if (connection.user !== undefined) connection.user.data(bytes);
-    // An answer that nobody asked for.
-    else end();
-  });
-
   function end(failure: ConnectFailure = "unreachable"): void {
     const [before, { user }] = [phase, connection];
+    if (before === "gone") return;
     leave();
     if (before === "connecting") owner.failed(failure, reason);
     if (before !== "open") return;
@@ -90,7 +83,7 @@ export function openConnection(
     phase = "gone";
     connection.user = undefined;
     deadlines.remove(timed);
-    socket.destroy();
+    transport.destroy();
   }
   const timed: Timed = {
     deadline: deadlines.after(connectTimeout),
@@ -110,41 +103,33 @@ export function openConnection(
     }),
     method: "",
     uses: 0,
-    write: (data) => (typeof data === "string" ? socket.write(data, "latin1") : socket.write(data)),
-    pause: () => socket.pause(),
-    resume: () => socket.resume(),
+    write: (data) => transport.write(data),
+    pause: () => transport.setReading(false),
+    resume: () => transport.setReading(true),
     setTimeout(ms) {
       timed.deadline = deadlines.after(ms);
     },
     destroy: leave,
   };
-  socket.on(address.tls === undefined ? "connect" : "secureConnect", () => {
-    if (phase !== "connecting") return;
-    phase = "open";
-    timed.deadline = Number.POSITIVE_INFINITY;
-    owner.ready(connection);
-  });
-  socket.on("drain", () => connection.user?.drained());
-  socket.on("error", (error) => {
-    reason = error.message;
-  });
-  socket.on("end", () => end());
-  socket.on("close", () => end());
-  deadlines.add(timed);
-  return connection;
-}
-
-/** A socket that gives what it reads to `read`, each time in a buffer of its own. */
-function connectSocket({ host, port, tls }: UpstreamAddress, read: (bytes: Buffer) => void): Socket {
-  const onread = {
-    buffer: READ_BUFFER,
-    callback(count: number, buffer: Uint8Array): boolean {
-      read(Buffer.from(buffer.subarray(0, count)));
-      return true;
+  const events: TcpEvents = {
+    connected() {
+      phase = "open";
+      timed.deadline = Number.POSITIVE_INFINITY;
+      owner.ready(connection);
+    },
+    data(bytes) {
+      if (connection.user !== undefined) connection.user.data(bytes);
+      // An answer that nobody asked for.
+      else end();
+    },
+    drained: () => connection.user?.drained(),
+    ended: () => end(),
+    closed(error) {
+      reason = error ?? reason;
+      end();
     },
   };
-  const where = { host, port, noDelay: true, onread };
-  if (tls === undefined) return connectTcp(where);
-  // An address is no server name (RFC 6066 s. 3), but the certificate must be for it all the same.
-  return connectTls({ ...where, secureContext: tls, ...(isIP(host) === 0 && { servername: host }) });
+  const transport = openTransport(address, events);
+  deadlines.add(timed);
+  return connection;
 }

@@ -1,0 +1,162 @@
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { connectTcp, listenTcp, type TcpConnection, type TcpEvents } from "./tcp.ts";
+
+const cleanUp: Array<() => void> = [];
+afterEach(() => {
+  for (const step of cleanUp.splice(0).reverse()) step();
+});
+
+/** What was heard of a connection, in words, and the bytes. */
+function recorder(changes: Partial<TcpEvents> = {}) {
+  const heard: string[] = [];
+  const parts: Buffer[] = [];
+  const note = (word: string) => void heard.push(word);
+  const events: TcpEvents = {
+    connected: () => note("connected"),
+    data: (bytes) => void parts.push(bytes),
+    drained: () => note("drained"),
+    ended: () => note("ended"),
+    closed: (reason) => note(`closed ${reason}`),
+    ...changes,
+  };
+  return { events, heard, bytes: () => Buffer.concat(parts) };
+}
+
+/** A server of Node.js, and where it listens. */
+async function nodeServer(
+  serve: Parameters<typeof createServer>[1],
+): Promise<{ address: string; port: number }> {
+  const server = createServer({ allowHalfOpen: true }, serve).listen(0, "127.0.0.1");
+  cleanUp.push(() => server.close());
+  await once(server, "listening");
+  return { address: "127.0.0.1", port: (server.address() as AddressInfo).port };
+}
+
+/** A port that nobody listens on. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function listen(accept: (connection: TcpConnection, peer: string) => TcpEvents): Promise<number> {
+  const port = await freePort();
+  const listener = listenTcp({ address: "127.0.0.1", port }, accept);
+  cleanUp.push(() => listener.close());
+  return port;
+}
+
+describe("a connection that is accepted", () => {
+  it("tells its peer, gives back what it gets, and ends in order", async () => {
+    const peers: string[] = [];
+    const port = await listen((connection, peer) => {
+      peers.push(peer);
+      return recorder({
+        data: (bytes) => void connection.write(bytes),
+        ended: () => connection.end(),
+      }).events;
+    });
+    const client = connect({ port, host: "127.0.0.1", localAddress: "127.0.0.9" });
+    const parts: Buffer[] = [];
+    client.on("data", (bytes) => parts.push(bytes));
+    client.end("some text");
+    await once(client, "close");
+    expect(Buffer.concat(parts).toString()).toBe("some text");
+    expect(peers).toEqual(["127.0.0.9"]);
+  });
+
+  it("may be closed while it is looked at", async () => {
+    const { events, heard } = recorder();
+    const port = await listen((connection) => {
+      connection.destroy();
+      return events;
+    });
+    const client = connect(port, "127.0.0.1").on("error", () => {});
+    await once(client, "close");
+    expect(heard).toEqual([]);
+  });
+});
+
+describe("a connection that is made", () => {
+  it("carries more than fits any buffer, and says when there is room again", async () => {
+    const sent = randomBytes(8_000_000);
+    const at = await nodeServer((socket) => {
+      socket.pipe(socket);
+    });
+    const { events, heard, bytes } = recorder();
+    const connection = connectTcp(at, events);
+    await expect.poll(() => heard).toContain("connected");
+    expect(connection.write(sent.subarray(0, sent.length - 5))).toBe(false);
+    expect(connection.isBlocked).toBe(true);
+    await expect.poll(() => heard, { timeout: 10_000 }).toContain("drained");
+    expect(connection.isBlocked).toBe(false);
+    expect(connection.write(sent.subarray(sent.length - 5).toString("latin1"))).toBe(true);
+    connection.end();
+    await expect.poll(() => heard, { timeout: 10_000 }).toContain("ended");
+    expect(bytes().equals(sent)).toBe(true);
+    connection.destroy();
+    connection.destroy();
+    expect(heard.filter((word) => word.startsWith("closed"))).toEqual(["closed undefined"]);
+    expect(connection.write("late")).toBe(true);
+  });
+
+  it("says why it could not be made", async () => {
+    const port = await freePort();
+    const refused = recorder();
+    connectTcp({ address: "127.0.0.1", port }, refused.events);
+    await expect.poll(() => refused.heard).toEqual(["closed ECONNREFUSED"]);
+    // connect(2) itself says no: a broadcast address is nobody's.
+    const impossible = recorder();
+    connectTcp({ address: "255.255.255.255", port: 1 }, impossible.events);
+    expect(impossible.heard).toEqual([]);
+    await expect.poll(() => impossible.heard).toEqual([expect.stringMatching(/^closed E[A-Z]+$/)]);
+  });
+
+  it("reads nothing while it is told not to", async () => {
+    const at = await nodeServer((socket) => {
+      socket.on("data", () => socket.write("answer"));
+      socket.on("error", () => {});
+    });
+    const { events, heard, bytes } = recorder();
+    const connection = connectTcp(at, events);
+    await expect.poll(() => heard).toContain("connected");
+    connection.setReading(false);
+    connection.write("question");
+    // One that is made later has its answer; this one does not.
+    const other = recorder();
+    const second = connectTcp(at, other.events);
+    await expect.poll(() => other.heard).toContain("connected");
+    second.write("question");
+    await expect.poll(() => other.bytes().toString()).toBe("answer");
+    expect(bytes().length).toBe(0);
+    connection.setReading(true);
+    await expect.poll(() => bytes().toString()).toBe("answer");
+    connection.destroy();
+    second.destroy();
+  });
+
+  it("hears of a peer that breaks off, whether it reads or not", async () => {
+    const at = await nodeServer((socket) => {
+      socket.on("error", () => {});
+      socket.once("data", () => socket.resetAndDestroy());
+    });
+    for (const reading of [true, false]) {
+      const { events, heard } = recorder();
+      const connection = connectTcp(at, events);
+      await expect.poll(() => heard).toContain("connected");
+      connection.setReading(reading);
+      connection.write("break off");
+      await expect.poll(() => heard).toContain("closed ECONNRESET");
+    }
+  });
+});
+
+it("a place that is taken cannot be listened at", async () => {
+  const at = await nodeServer(() => {});
+  expect(() => listenTcp(at, () => recorder().events)).toThrow(/cannot listen on 127.0.0.1:\d+ .*EADDRINUSE/);
+});

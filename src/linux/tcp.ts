@@ -1,0 +1,277 @@
+/**
+ * TCP connections over IPv4 with callbacks, for what exchanges many small messages: with the streams of node:net, most of the time that such a
+ * message takes goes into the streams. Connections live on one epoll set, which is waited for as netlink sockets are.
+ */
+import { getSystemErrorName } from "node:util";
+import { onReadable } from "./readable.ts";
+import {
+  acceptSocket,
+  closeSocket,
+  connectSocket,
+  EPOLL,
+  endWriting,
+  isAgain,
+  listenSocket,
+  openSocketSet,
+  receive,
+  type SocketAddress,
+  type SocketSet,
+  send,
+  socketError,
+} from "./socket-calls.ts";
+
+/** What happens on a connection. Nothing is told after `closed`. */
+export interface TcpEvents {
+  /** It is there; told only of one that `connectTcp` makes. */
+  connected?(): void;
+  /** Bytes that nobody else will change. */
+  data(bytes: Buffer): void;
+  /** All that was written is on its way, after `write` said no. */
+  drained(): void;
+  /** The peer sends nothing more. */
+  ended(): void;
+  /** It is gone, also by `destroy`; `reason` is the name of an error, such as ECONNREFUSED. Told once. */
+  closed(reason: string | undefined): void;
+}
+
+/** A connection. After it is gone, nothing that is done to it has an effect. */
+export interface TcpConnection {
+  /** Sends; text is latin1. False when not all is on its way yet: `drained` will tell, and until then nothing should be written. */
+  write(data: string | Uint8Array): boolean;
+  /** Whether there is something of what was written that is not on its way yet. */
+  readonly isBlocked: boolean;
+  /** Whether to read what comes; it does at first. */
+  setReading(reading: boolean): void;
+  /** After what was written, the peer is told that nothing more comes. */
+  end(): void;
+  /** Closes it at once. */
+  destroy(): void;
+}
+
+/** A place where connections are accepted, until it is closed. */
+export interface TcpListener {
+  close(): void;
+}
+
+const BUFFER_SIZE = 65_536;
+/** So many looks at the set, with all that follows, before others in this process have their turn. */
+const ROUNDS = 16;
+/** Connections accepted in one go. */
+const ACCEPT_BURST = 64;
+/** When no connection can be accepted, for lack of descriptors for one, it is tried again after so many ms. */
+const ACCEPT_AGAIN = 100;
+
+/** All connections take turns with these. */
+const readBuffer = Buffer.allocUnsafeSlow(BUFFER_SIZE);
+const writeBuffer = Buffer.allocUnsafeSlow(BUFFER_SIZE);
+
+let set: SocketSet | undefined;
+let stopWaiting: (() => void) | undefined;
+/** By number: a descriptor is soon that of another connection, a number is not. */
+const members = new Map<number, (events: number) => void>();
+let lastId = 0;
+
+function join(fd: number, events: number, tell: (events: number) => void): number {
+  set ??= openSocketSet();
+  do lastId = (lastId + 1) >>> 0;
+  while (members.has(lastId));
+  set.add(fd, lastId, events);
+  members.set(lastId, tell);
+  stopWaiting ??= onReadable(set.fd, look);
+  return lastId;
+}
+
+function leave(id: number, fd: number): void {
+  members.delete(id);
+  closeSocket(fd);
+  if (members.size > 0) return;
+  stopWaiting?.();
+  stopWaiting = undefined;
+}
+
+/** Says whether there was something: where messages come in quick succession, the next one is not far. */
+function look(): boolean {
+  for (let round = 0; round < ROUNDS; round++) {
+    if (!set!.poll(tell)) return round > 0;
+  }
+  return true;
+}
+function tell(id: number, events: number): void {
+  members.get(id)?.(events);
+}
+
+/** Listens. `accept` gets each connection with its peer's address, and gives what is to hear of it. Throws `SystemError`. */
+export function listenTcp(
+  at: SocketAddress,
+  accept: (connection: TcpConnection, peer: string) => TcpEvents,
+): TcpListener {
+  const fd = listenSocket(at, 1024);
+  let timer: NodeJS.Timeout | undefined;
+  const id = join(fd, EPOLL.in, () => {
+    for (let count = 0; count < ACCEPT_BURST; count++) {
+      const accepted = acceptSocket(fd);
+      if (typeof accepted === "object") makeConnection(accepted.fd, (one) => accept(one, accepted.peer));
+      else if (isAgain(accepted)) return;
+      else if (!isOfOneConnection(accepted)) {
+        pause();
+        return;
+      }
+    }
+  });
+  function pause(): void {
+    set!.change(fd, id, 0);
+    timer = setTimeout(() => set!.change(fd, id, EPOLL.in), ACCEPT_AGAIN);
+  }
+  return {
+    close() {
+      clearTimeout(timer);
+      leave(id, fd);
+    },
+  };
+}
+
+/** accept(2): a connection that broke before it was accepted gives its own error. */
+function isOfOneConnection(errno: number): boolean {
+  return !["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"].includes(getSystemErrorName(errno));
+}
+
+/** Connects. What fails, at once too, is told by `closed` later. */
+export function connectTcp(to: SocketAddress, events: TcpEvents): TcpConnection {
+  const fd = connectSocket(to);
+  if (fd >= 0) return makeConnection(fd, () => events, true);
+  const immediate = setImmediate(() => events.closed(getSystemErrorName(fd)));
+  return {
+    write: () => true,
+    isBlocked: false,
+    setReading() {},
+    end() {},
+    destroy: () => clearImmediate(immediate),
+  };
+}
+
+function makeConnection(
+  fd: number,
+  attach: (connection: TcpConnection) => TcpEvents,
+  isConnecting = false,
+): TcpConnection {
+  let connecting = isConnecting;
+  let open = true;
+  let reading = true;
+  let peerEnded = false;
+  let ending = false;
+  /** What is not on its way yet; while there is something, nothing else is sent. */
+  let unsent: Uint8Array[] = [];
+  /** Undefined while `attach` looks at the connection, which may close it. */
+  let events: TcpEvents | undefined;
+  let wanted: number = connecting ? EPOLL.out : EPOLL.in;
+  const id = join(fd, wanted, onEvents);
+
+  function update(): void {
+    const isWriting = connecting || unsent.length > 0;
+    const isReading = !connecting && reading && !peerEnded;
+    const next = (isReading ? EPOLL.in : 0) | (isWriting ? EPOLL.out : 0);
+    if (next === wanted) return;
+    wanted = next;
+    set!.change(fd, id, wanted);
+  }
+
+  function close(errno?: number): void {
+    if (!open) return;
+    open = false;
+    unsent = [];
+    leave(id, fd);
+    events?.closed(errno === undefined || errno === 0 ? undefined : getSystemErrorName(errno));
+  }
+
+  function onEvents(told: number): void {
+    if (connecting) finishConnecting();
+    // While it is not read, or after the peer's end, nothing else would tell of a connection that broke.
+    else if ((told & (EPOLL.error | EPOLL.hangUp)) !== 0 && (wanted & EPOLL.in) === 0) close(socketError(fd));
+    else {
+      if ((told & EPOLL.out) !== 0) sendOn();
+      if (open && (told & ~EPOLL.out) !== 0 && (wanted & EPOLL.in) !== 0) read();
+    }
+  }
+
+  function finishConnecting(): void {
+    const errno = socketError(fd);
+    if (errno !== 0) {
+      close(errno);
+      return;
+    }
+    connecting = false;
+    update();
+    events?.connected?.();
+  }
+
+  function read(): void {
+    const count = receive(fd, readBuffer);
+    if (count > 0) events?.data(Buffer.from(readBuffer.subarray(0, count)));
+    else if (count === 0) {
+      peerEnded = true;
+      update();
+      events?.ended();
+    } else if (!isAgain(count)) close(count);
+  }
+
+  /** How many of the first `length` bytes are on their way; a connection that broke takes all. */
+  function sendNow(bytes: Uint8Array, length: number): number {
+    const sent = send(fd, bytes, length);
+    if (sent >= 0) return sent;
+    if (isAgain(sent)) return 0;
+    // Told later: who writes does not expect to be called back.
+    setImmediate(close, sent);
+    return length;
+  }
+
+  function sendOn(): void {
+    while (unsent.length > 0) {
+      const first = unsent[0]!;
+      const sent = sendNow(first, first.length);
+      if (sent < first.length) {
+        unsent[0] = first.subarray(sent);
+        return;
+      }
+      unsent.shift();
+    }
+    update();
+    if (ending) endWriting(fd);
+    else events?.drained();
+  }
+
+  const connection: TcpConnection = {
+    write(data) {
+      if (!open || ending) return true;
+      let bytes: Uint8Array;
+      const length = data.length;
+      if (typeof data !== "string") bytes = data;
+      else if (length > BUFFER_SIZE) bytes = Buffer.from(data, "latin1");
+      else {
+        bytes = writeBuffer;
+        writeBuffer.write(data, "latin1");
+      }
+      const sent = unsent.length > 0 ? 0 : sendNow(bytes, length);
+      if (sent === length) return true;
+      const rest = bytes.subarray(sent, length);
+      unsent.push(bytes === writeBuffer ? Buffer.from(rest) : rest);
+      update();
+      return false;
+    },
+    get isBlocked() {
+      return unsent.length > 0;
+    },
+    setReading(next) {
+      if (!open) return;
+      reading = next;
+      update();
+    },
+    end() {
+      if (!open || ending) return;
+      ending = true;
+      if (unsent.length === 0) endWriting(fd);
+    },
+    destroy: () => close(),
+  };
+  events = attach(connection);
+  return connection;
+}
