@@ -103,6 +103,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
     }
     proceeding = false;
     if (!open) return;
+    if (serving?.body === "wanted" && serving.exchange?.flush() === false) serving.body = "blocked";
     if (connection.isBlocked) waitFor("stalled");
     else if (serving === undefined) waitFor(parser.unread() > 0 || waitingFor === "head" ? "head" : "idle");
     else waitFor(serving.body === "wanted" ? "body" : "nobody");

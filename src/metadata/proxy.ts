@@ -27,6 +27,8 @@ export interface GuestSide {
 export interface Exchange {
   /** Bytes of the request's body; false: wait for `takeMore`. */
   body(bytes: Buffer): boolean;
+  /** No more of the body comes just now: what was kept to be written together is to be written. Returns as `body` does. */
+  flush(): boolean;
   bodyEnd(): void;
   /** The guest takes more of the answer. */
   resume(): void;
@@ -51,6 +53,12 @@ export interface UpstreamTimeouts {
   idle: number;
 }
 
+/** Most interim responses to one request: each of them starts the wait for the next byte anew, and is kept for a guest that does not read. */
+const MAX_INTERIM = 16;
+
+/** From so many characters on, chunks do not wait for more. */
+const MAX_TOGETHER = 16_384;
+
 const FAILURES: Readonly<Record<AcquireFailure, HttpError>> = {
   unreachable: httpError("the upstream cannot be reached", 502),
   timeout: httpError("the upstream does not answer in time", 504),
@@ -70,6 +78,8 @@ export function startExchange(head: RequestHead, guest: GuestSide, options: Exch
   let connection: UpstreamConnection | undefined;
   let withdraw = () => {};
   let requestSent = false;
+  /** Chunks of the body that are written with what follows them: a guest may send one for each byte. */
+  let pending = "";
   let over = false;
 
   function connect(fresh: boolean): void {
@@ -99,6 +109,7 @@ export function startExchange(head: RequestHead, guest: GuestSide, options: Exch
     const parser = lent.answers;
     let answer: ResponseHead | undefined;
     let heard = false;
+    let interims = 0;
 
     function read(): void {
       while (!over) {
@@ -115,8 +126,11 @@ export function startExchange(head: RequestHead, guest: GuestSide, options: Exch
     }
     function readHead(head: ResponseHead): void {
       if (head.status === 101) fail(httpError("the upstream changed the protocol", 502));
-      else if (head.status < 200) guest.interim(head);
-      else {
+      else if (head.status < 200) {
+        interims += 1;
+        if (interims <= MAX_INTERIM) guest.interim(head);
+        else fail(httpError("the upstream sent one interim response after the other", 502));
+      } else {
         answer = head;
         guest.respond(head);
       }
@@ -173,19 +187,30 @@ export function startExchange(head: RequestHead, guest: GuestSide, options: Exch
     connection = undefined;
   }
 
+  function write(data: string | Uint8Array): boolean {
+    const takesMore = connection?.write(data) !== false;
+    if (!takesMore) connection?.setTimeout(timeouts.idle);
+    return takesMore;
+  }
+  function flush(): boolean {
+    const text = pending;
+    pending = "";
+    return text === "" || write(text);
+  }
+
   const exchange: Exchange = {
     body(bytes) {
       if (connection === undefined) return true;
-      if (head.body === "chunked") connection.write(chunkLine(bytes.length));
-      const takesMore = connection.write(bytes);
-      if (head.body === "chunked") connection.write("\r\n");
-      if (!takesMore) connection.setTimeout(timeouts.idle);
-      return takesMore;
+      if (head.body !== "chunked") return write(bytes);
+      pending += `${chunkLine(bytes.length)}${bytes.toString("latin1")}\r\n`;
+      return pending.length < MAX_TOGETHER || flush();
     },
+    flush,
     bodyEnd() {
       requestSent = true;
       if (connection === undefined) return;
-      if (head.body === "chunked") connection.write(LAST_CHUNK);
+      if (head.body === "chunked") pending += LAST_CHUNK;
+      flush();
       connection.setTimeout(timeouts.firstByte);
     },
     resume() {

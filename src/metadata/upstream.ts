@@ -187,6 +187,8 @@ export function createUpstream(options: UpstreamOptions): Upstream {
       busy -= 1;
       if (closed) connection.destroy();
       else {
+        // Its last exchange may have had to wait for a slow guest; the next one must not.
+        connection.resume();
         connection.setTimeout(KEEP_IDLE);
         idle.push(connection);
       }

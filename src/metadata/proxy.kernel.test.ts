@@ -1,0 +1,108 @@
+/** Exchanges with a real upstream, and a guest that does what a test wants. */
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
+import { afterEach, expect, test } from "vitest";
+import { createDeadlines } from "./deadlines.ts";
+import { type RequestHead, readRequestHead } from "./http-request.ts";
+import type { HttpError } from "./http-syntax.ts";
+import { type GuestSide, startExchange } from "./proxy.ts";
+import { createUpstream, type Upstream, type Waiter } from "./upstream.ts";
+import type { UpstreamConnection } from "./upstream-connection.ts";
+
+const cleanUp: Array<() => void> = [];
+afterEach(() => {
+  for (const step of cleanUp.splice(0).reverse()) step();
+});
+
+/** An upstream that does with each connection what it is told. */
+async function upstreamThat(serve: (socket: Socket) => void): Promise<Upstream> {
+  const server = createServer((socket) => {
+    cleanUp.push(() => socket.destroy());
+    socket.on("error", () => {});
+    serve(socket);
+  }).listen(0, "127.0.0.1");
+  cleanUp.push(() => void server.close());
+  await once(server, "listening");
+  const deadlines = createDeadlines();
+  cleanUp.push(() => deadlines.close());
+  return createUpstream({
+    address: { host: "127.0.0.1", port: (server.address() as AddressInfo).port, tls: undefined },
+    connectTimeout: 1000,
+    maxConnections: 1,
+    deadlines,
+    onChange: () => {},
+  });
+}
+
+interface Outcome {
+  error: HttpError | undefined;
+  interims: number;
+}
+
+/** Starts an exchange; `takesData` is what the guest says to each piece of the answer. */
+function ask(upstream: Upstream, takesData = true): Promise<Outcome> {
+  const head = readRequestHead("GET / HTTP/1.1\r\nHost: x\r\n\r\n") as RequestHead;
+  return new Promise((resolve) => {
+    let interims = 0;
+    const guest: GuestSide = {
+      takeBody() {},
+      takeMore() {},
+      interim: () => void interims++,
+      respond() {},
+      data: () => takesData,
+      flush() {},
+      end: () => resolve({ error: undefined, interims }),
+      fail: (error) => resolve({ error, interims }),
+    };
+    const timeouts = { firstByte: 2000, idle: 2000 };
+    const exchange = startExchange(head, guest, { upstreams: [upstream], identity: "", timeouts });
+    exchange.bodyEnd();
+  });
+}
+
+test("an answer that a slow guest held up leaves a connection that serves the next one", async () => {
+  const upstream = await upstreamThat((socket) => {
+    socket.on("data", () => socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab"));
+  });
+  expect(await ask(upstream, false)).toMatchObject({ error: undefined });
+  expect(upstream.status().connections).toEqual({ busy: 0, idle: 1 });
+  expect(await ask(upstream)).toMatchObject({ error: undefined });
+});
+
+test("an upstream that goes on and on with interim responses is given up", async () => {
+  const upstream = await upstreamThat((socket) => {
+    const more = () => {
+      while (!socket.destroyed && socket.write("HTTP/1.1 103 Early Hints\r\n\r\n"));
+    };
+    socket.once("data", more).on("drain", more);
+  });
+  const { error, interims } = await ask(upstream);
+  expect(error?.status).toBe(502);
+  expect(interims).toBeLessThan(100);
+});
+
+test("a body in chunks of one byte is not written byte by byte", () => {
+  const written: string[] = [];
+  const connection = {
+    write: (data: string) => written.push(data) > 0,
+    setTimeout() {},
+  } as unknown as UpstreamConnection;
+  const upstream = {
+    name: "x",
+    acquire(waiter: Waiter) {
+      waiter.connected(connection);
+      return () => {};
+    },
+  } as unknown as Upstream;
+  const head = readRequestHead(
+    "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
+  ) as RequestHead;
+  const guest = { takeBody() {} } as GuestSide;
+  const timeouts = { firstByte: 2000, idle: 2000 };
+  const exchange = startExchange(head, guest, { upstreams: [upstream], identity: "", timeouts });
+  for (let i = 0; i < 1000; i++) exchange.body(Buffer.from("a"));
+  exchange.flush();
+  exchange.bodyEnd();
+  expect(written.slice(1).join("")).toBe(`${"1\r\na\r\n".repeat(1000)}0\r\n\r\n`);
+  expect(written).toHaveLength(3);
+});
