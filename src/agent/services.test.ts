@@ -276,8 +276,16 @@ describe("services", () => {
     takeWrites();
     const config = configOf("");
     services.configure(config);
-    expect(takeWrites()).toEqual(quiet("2"));
+    expect(takeWrites()).toEqual([]);
     const [web, dns] = config.services;
+    services.configure({ ...config, services: [{ ...web!, responseHopLimit: 1 }, dns!] });
+    expect(takeWrites()).toEqual([
+      'set service {"address":"169.254.169.254","port":80,"protocol":"tcp"} ' +
+        '{"id":1,"backends":1,"responseHopLimit":1,"whenNoBackend":"pass","drain":30000,"drainEnds":"0"}',
+    ]);
+    expect(services.list()[0]?.service.responseHopLimit).toBe(1);
+    services.configure(config);
+    takeWrites();
     services.configure({ ...config, services: [{ ...dns!, backends: dns!.backends.slice(1) }, web!] });
     expect(services.list().map(({ service }) => service.name)).toEqual(["dns", "web"]);
     const entry = `{"id":2,"backends":0,"responseHopLimit":64,"whenNoBackend":"reject","drain":30000,"drainEnds":"0"}`;
@@ -292,6 +300,16 @@ describe("services", () => {
       "detach fabric 2",
       "fabric is ",
     ]);
+  });
+
+  it("takes away a protocol of a service, though its name stays", () => {
+    const { services, datapath } = setUp({ "127.0.0.1": loopback });
+    services.reconcile();
+    const config = configOf("");
+    const [web, dns] = config.services;
+    services.configure({ ...config, services: [web!, { ...dns!, protocol: ["udp"] }] });
+    expect(services.draining().map(({ key }) => key.protocol)).toEqual(["tcp"]);
+    expect(datapath.serviceAddresses.get("169.254.169.253")).toEqual({ services: 2 });
   });
 
   it("drains a service that is no longer configured, by the time that it was given, and asks to be called then", () => {

@@ -40,7 +40,7 @@ export interface DrainingService {
 
 /** Keeps the datapath's services, backends and fabric attachments in step with the configuration, names, health and the host's routes. */
 export interface Services {
-  /** Takes a new configuration, and reconciles. */
+  /** Takes a new configuration, and writes what differs. Where no more differs than how some services are served, the others cost next to nothing. */
   configure(config: ServicesConfig): void;
   /** Finds the way to every backend anew and writes what differs. Throws when netlink or the datapath fails. */
   reconcile(): void;
@@ -195,9 +195,15 @@ export function createServices(options: ServicesOptions): Services {
 
   return {
     configure(next) {
+      const changed = changedInPlace(config, next);
       config = next;
       serviceAddresses = addressesOf(config);
-      reconcile();
+      if (changed === undefined) {
+        reconcile();
+        return;
+      }
+      names.follow(config.services.flatMap(namesOf));
+      update(({ name }) => changed.has(name));
     },
     reconcile,
     update,
@@ -206,6 +212,23 @@ export function createServices(options: ServicesOptions): Services {
     list: () => [...services.values()].map(withHealth),
     fabric: fabric.list,
   };
+}
+
+/**
+ * The names of the services that differ, where no more differs between two configurations than how some services are served: their keys and
+ * all that concerns every service stay. Undefined otherwise.
+ */
+function changedInPlace(before: ServicesConfig, after: ServicesConfig): Set<string> | undefined {
+  if (before.services.length !== after.services.length) return undefined;
+  if (!isDeepStrictEqual([before.fabric, before.agent], [after.fabric, after.agent])) return undefined;
+  const keyOf = ({ name, address, port, protocol }: Service) => `${name} ${address} ${port} ${protocol}`;
+  const changed = new Set<string>();
+  for (const [index, service] of after.services.entries()) {
+    const old = before.services[index]!;
+    if (keyOf(old) !== keyOf(service)) return undefined;
+    if (!isDeepStrictEqual(old, service)) changed.add(service.name);
+  }
+  return changed;
 }
 
 /** A look-up that is done once for each key. */
