@@ -1,7 +1,10 @@
 import type { MetadataConfig } from "../config/metadata-service.ts";
+import type { GuestIdentity } from "./types.ts";
 
 /** What one guest has used and does now. */
 export interface GuestUse {
+  /** As it was at the first connection. */
+  guest: GuestIdentity;
   connections: number;
   /** Requests that an upstream has not answered yet. */
   inFlight: number;
@@ -16,8 +19,9 @@ export interface GuestUse {
 }
 
 /** A guest that has not asked for anything yet. */
-export function newGuestUse(requestsPerSecond: number): GuestUse {
+export function newGuestUse(guest: GuestIdentity, requestsPerSecond: number): GuestUse {
   return {
+    guest,
     connections: 0,
     inFlight: 0,
     allowance: requestsPerSecond,
@@ -26,6 +30,14 @@ export function newGuestUse(requestsPerSecond: number): GuestUse {
     last: undefined,
     logged: Number.NEGATIVE_INFINITY,
   };
+}
+
+/** Whether these are the same guest: its metadata address alone may be that of another one by now. */
+export function isSameGuest(one: GuestIdentity, other: GuestIdentity | undefined): boolean {
+  return (
+    one === other ||
+    (one.interface === other?.interface && one.instanceId === other.instanceId && one.mac === other.mac)
+  );
 }
 
 /**

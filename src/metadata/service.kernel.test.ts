@@ -451,6 +451,46 @@ test("a guest that does not read its answer holds up no more than its buffers, a
   expect(written).toBeLessThan(50_000_000);
 });
 
+test("a connection is that of the guest that opened it, whoever has its address later", async () => {
+  let tenant = "before";
+  const guestOf = (metadataAddress: string): GuestIdentity => ({
+    interface: "tap0",
+    metadataAddress,
+    addresses: [],
+    instanceId: tenant,
+  });
+  let answer = () => {};
+  const { address } = await httpUpstream((request, response) => {
+    answer = () => response.end(`for ${request.headers["x-instance-id"]}`);
+    if (request.url === "/now") answer();
+  });
+  const { port, service, log } = await start({ proxy: { upstreams: [address] } }, { guestOf });
+  const waiting = guestSocket(port);
+  waiting.send(GET("/latest/meta-data/iam/security-credentials/role"));
+  const idle = guestSocket(port);
+  idle.send(GET("/now"));
+  await idle.until(/for before/);
+  await expect.poll(() => service.stats().guests[0]?.inFlight).toBe(1);
+  tenant = "after";
+  idle.send(GET("/now"));
+  await idle.until(/HTTP\/1.1 404 /);
+  expect(await waiting.closed()).toBe("");
+  await idle.closed();
+  answer();
+  expect(idle.received()).not.toContain("for after");
+  expect(bodyOf(await exchange(port, GET("/now", CLOSE)))).toContain("for after");
+  expect(service.stats().guests).toMatchObject([{ instanceId: "after", requests: 1, inFlight: 0 }]);
+  const audited = log.map((line) => JSON.parse(line)).filter(({ msg }) => msg === "metadata audit");
+  expect(audited).toMatchObject([{ instanceId: "before", status: 499 }]);
+});
+
+test("a guest that asks for tokens too often does not fill the log", async () => {
+  const { port, log } = await start({ limits: { ...LIMITS, requestsPerSecond: 3 } });
+  const put = `PUT /latest/api/token HTTP/1.1\r\nHost: x\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n`;
+  await exchange(port, `${`${put}\r\n`.repeat(500)}${put}${CLOSE}\r\n`);
+  expect(log.filter((line) => line.includes("metadata audit")).length).toBeLessThan(50);
+});
+
 test("a guest that goes away frees what it had", async () => {
   const upstream = await rawUpstream(() => {});
   const { port, service } = await start({ proxy: { upstreams: [upstream.address] } });

@@ -2,9 +2,9 @@ import type { Logger } from "pino";
 import type { SocketAddress } from "../linux/socket-calls.ts";
 import type { TcpConnection, TcpEvents } from "../linux/tcp.ts";
 import { isAudited } from "./audit.ts";
-import { createDeadlines } from "./deadlines.ts";
+import { createDeadlines, type Timed } from "./deadlines.ts";
 import { type GuestTimeouts, serveGuest } from "./guest-connection.ts";
-import { admit, type GuestUse, newGuestUse } from "./guest-use.ts";
+import { admit, type GuestUse, isSameGuest, newGuestUse } from "./guest-use.ts";
 import type { RequestHead } from "./http-request.ts";
 import { httpError } from "./http-syntax.ts";
 import { identityLines } from "./identity.ts";
@@ -48,6 +48,8 @@ export const GUEST_TIMEOUTS: GuestTimeouts = { head: 10_000, idle: 60_000, stall
 
 /** A guest's refusals are logged once in so many ms. */
 const LOG_EVERY = 60_000;
+/** Whether the guest of a connection is still there is looked at once in so many ms, besides at each request. */
+const LOOK_EVERY = 500;
 /** A path in the log is cut to so many characters. */
 const LOGGED_PATH = 200;
 
@@ -95,13 +97,33 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     else log.warn({ upstream, reason }, "metadata upstream cannot be reached");
   }
 
-  function useOf(address: string): GuestUse {
-    let use = uses.get(address);
-    if (use === undefined) {
-      use = newGuestUse(way.settings.limits.requestsPerSecond);
-      uses.set(address, use);
+  function useOf(guest: GuestIdentity): GuestUse {
+    let use = uses.get(guest.metadataAddress);
+    // The next guest at an address begins anew.
+    if (use === undefined || !isSameGuest(use.guest, guest)) {
+      use = newGuestUse(guest, way.settings.limits.requestsPerSecond);
+      uses.set(guest.metadataAddress, use);
     }
     return use;
+  }
+
+  /** The guest that uses this, as it is now; undefined when it is gone, also when another one has its metadata address. */
+  function guestNow({ guest }: GuestUse): GuestIdentity | undefined {
+    const now = guestOf(guest.metadataAddress);
+    return isSameGuest(guest, now) ? now : undefined;
+  }
+
+  /** Cuts a connection soon after its guest is gone: no answer may go on to the next guest at the address. Returns how to stop. */
+  function watch(connection: TcpConnection, use: GuestUse): () => void {
+    const watched: Timed = {
+      deadline: deadlines.after(LOOK_EVERY),
+      expire() {
+        watched.deadline = deadlines.after(LOOK_EVERY);
+        if (guestNow(use) === undefined) connection.destroy();
+      },
+    };
+    deadlines.add(watched);
+    return () => deadlines.remove(watched);
   }
 
   function accept(connection: TcpConnection, address: string): TcpEvents {
@@ -112,21 +134,27 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
       connection.destroy();
       return NO_EVENTS;
     }
-    const use = useOf(address);
+    const use = useOf(guest);
     if (use.connections >= limits.connectionsPerGuest || connections.size >= limits.connections) {
-      logRefusal(use, guest, "tooManyConnections");
+      logRefusal(use, "tooManyConnections");
       connection.destroy();
       return NO_EVENTS;
     }
     use.connections += 1;
     let isInFlight = false;
+    let isToBeAudited = false;
     connections.add(connection);
+    const stopWatching = watch(connection, use);
     return serveGuest(connection, {
       deadlines,
       timeouts: guestTimeouts,
       maxBody: limits.bodyBytes,
       handle(head, side) {
-        const next = decide(head, address, use);
+        const refusal = turnAway(use);
+        if (refusal !== undefined) return refusal;
+        // Not for what is turned away: a guest could fill the log with it.
+        isToBeAudited = isAudited(head.path);
+        const next = decide(head, use);
         if ("status" in next) return next;
         isInFlight = true;
         use.inFlight += 1;
@@ -137,7 +165,8 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
         isInFlight = false;
         counters.answered(status, ms);
         note(use, status);
-        if (isAudited(head.path)) audit(guestOf(address), head, status);
+        if (isToBeAudited) audit(use.guest, head, status);
+        isToBeAudited = false;
       },
       refused({ status }) {
         counters.refused("malformed");
@@ -146,6 +175,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
       },
       closed() {
         use.connections -= 1;
+        stopWatching();
         connections.delete(connection);
       },
     });
@@ -156,20 +186,23 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     use.last = { status, at: Date.now() };
   }
 
+  /** The refusal of a request that is not looked at: from a guest that is gone, or that asks too often. */
+  function turnAway(use: GuestUse): MetadataResponse | undefined {
+    const { limits } = way.settings;
+    if (guestNow(use) === undefined) {
+      counters.refused("notAGuest");
+      return errorResponse(httpError("the guest of this connection is gone", 404));
+    }
+    if (admit(use, limits, performance.now())) return undefined;
+    logRefusal(use, "tooManyRequests");
+    return errorResponse(httpError(`more than ${limits.requestsPerSecond} requests a second`, 429));
+  }
+
   /** The answer to a request, or how it is to be sent on. */
-  function decide(head: RequestHead, address: string, use: GuestUse): MetadataResponse | ExchangeOptions {
+  function decide(head: RequestHead, use: GuestUse): MetadataResponse | ExchangeOptions {
     const { settings, upstreams, identities } = way;
     const { limits, proxy, requireToken } = settings;
-    const guest = guestOf(address);
-    if (guest === undefined) {
-      counters.refused("notAGuest");
-      return errorResponse(httpError("nobody is known at this address any more", 404));
-    }
-    const now = performance.now();
-    if (!admit(use, limits, now)) {
-      logRefusal(use, guest, "tooManyRequests");
-      return errorResponse(httpError(`more than ${limits.requestsPerSecond} requests a second`, 429));
-    }
+    const guest = guestNow(use)!;
     const request = requestOf(head);
     const refusal = passTokenGate({ key: tokenKey, requireToken }, request, guest, Date.now());
     if (refusal !== undefined) return refusal;
@@ -181,33 +214,37 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
       identities.set(guest, identity);
     }
     if (identity.lines === undefined) {
-      logRefusal(use, guest, "noInstance");
+      logRefusal(use, "noInstance");
       return errorResponse(httpError("no instance is known for this interface", 404));
     }
     if (use.inFlight >= limits.requestsInFlight) {
-      logRefusal(use, guest, "tooManyInFlight");
+      logRefusal(use, "tooManyInFlight");
       return errorResponse(httpError(`more than ${limits.requestsInFlight} requests at once`, 429));
     }
     turn = (turn + 1) % 0x10000;
-    return { upstreams: inTurn(upstreams, turn, now), identity: identity.lines, timeouts: proxy.timeouts };
+    return {
+      upstreams: inTurn(upstreams, turn, performance.now()),
+      identity: identity.lines,
+      timeouts: proxy.timeouts,
+    };
   }
 
-  function logRefusal(use: GuestUse, guest: GuestIdentity | undefined, reason: Refusal): void {
+  function logRefusal(use: GuestUse, reason: Refusal): void {
     counters.refused(reason);
     const now = performance.now();
     if (now - use.logged < LOG_EVERY) return;
     use.logged = now;
     log.warn(
-      { interface: guest?.interface, instanceId: guest?.instanceId, reason },
+      { interface: use.guest.interface, instanceId: use.guest.instanceId, reason },
       "metadata request refused",
     );
   }
 
-  function audit(guest: GuestIdentity | undefined, { method, path }: RequestHead, status: number): void {
+  function audit(guest: GuestIdentity, { method, path }: RequestHead, status: number): void {
     log.info(
       {
-        interface: guest?.interface,
-        instanceId: guest?.instanceId,
+        interface: guest.interface,
+        instanceId: guest.instanceId,
         method,
         path: path.slice(0, LOGGED_PATH),
         status,
@@ -219,8 +256,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
   function guestStats(): GuestStats[] {
     const guests: GuestStats[] = [];
     for (const [metadataAddress, use] of uses) {
-      const guest = guestOf(metadataAddress);
-      // The next guest at this address begins anew.
+      const guest = guestNow(use);
       if (guest === undefined) {
         if (use.connections === 0) uses.delete(metadataAddress);
         continue;
