@@ -1,4 +1,13 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -55,6 +64,16 @@ describe("registered interfaces", () => {
     expect(again.remove("tap0")).toBe(false);
     expect([...open().names()]).toEqual(["..."]);
     expect(lines).toEqual([]);
+  });
+
+  it("stay where the file cannot be removed", () => {
+    const interfaces = open();
+    interfaces.put({ name: "tap0" });
+    const file = join(registrationsDir(stateDir), "tap0.json");
+    rmSync(file);
+    mkdirSync(file);
+    expect(() => interfaces.remove("tap0")).toThrow();
+    expect(interfaces.get("tap0")).toBeDefined();
   });
 
   it.each([

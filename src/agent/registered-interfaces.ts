@@ -23,7 +23,7 @@ export class RegistrationError extends Error {
 export interface RegisteredInterfaces extends Registrations {
   /** Adds one, or replaces it. Throws where it cannot be saved; then nothing has changed. */
   put(rule: InterfaceRule): void;
-  /** Says whether there was one. */
+  /** Says whether there was one. Throws where its file cannot be removed; then nothing has changed. */
   remove(name: string): boolean;
 }
 
@@ -47,8 +47,9 @@ export function openRegisteredInterfaces(stateDir: string, log: Logger): Registe
       contents.set(rule.name, { rule, disabled: false });
     },
     remove(name) {
-      const wasThere = contents.delete(name);
-      return folder.remove(name) || wasThere;
+      // The file first: where it cannot be removed, the registration stays.
+      const hadFile = folder.remove(name);
+      return contents.delete(name) || hadFile;
     },
   };
 }
