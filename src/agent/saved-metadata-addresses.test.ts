@@ -86,6 +86,14 @@ describe("saved metadata addresses", () => {
     ).toEqual(["tap0", "tap1", "tap2"]);
   });
 
+  it("are whole again where somebody has deleted the file", () => {
+    const saved = open();
+    assign(saved, "tap0");
+    rmSync(file());
+    assign(saved, "tap1");
+    expect(open().addresses.toSave()).toEqual(saved.addresses.toSave());
+  });
+
   it.each([
     "",
     "\n",

@@ -2,7 +2,7 @@
  * The metadata addresses of interface names, kept over restarts in `metadata-addresses.json`: a line of JSON for each name that got an address, the
  * last one of a name or an address counts. So what one new name costs does not grow with the others; now and then the file is written anew.
  */
-import { closeSync, fdatasyncSync, openSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, fdatasyncSync, openSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ipv4ToUint32 } from "../packet/address.ts";
 import { AgentError, messageOf } from "./errors.ts";
@@ -44,7 +44,8 @@ export function openMetadataAddresses(stateDir: string, pool: string): SavedAddr
     save(entries) {
       const left = room - entries.length;
       room = 0;
-      if (left >= 0) {
+      // Somebody may have deleted the file: one without its first line would stop the next start.
+      if (left >= 0 && existsSync(file)) {
         append(file, entries.map(formatEntry).join(""));
         room = left;
       } else {
