@@ -445,6 +445,22 @@ interfaces: [{ name: "tap*" }]`,
     expect(slots()).toEqual(["192.0.2.1", "127.0.0.1"]);
   });
 
+  it("a service that comes back while it drains, with other backends: flows to those that it had end", () => {
+    const config = configOf("");
+    const [web, dns] = config.services;
+    const { services, takeWrites } = setUp(routes(), "", config);
+    const ended = () => takeWrites().filter((write) => write.startsWith("end flows"));
+    services.reconcile();
+    services.configure({ ...config, services: [web!] });
+    services.reconcile();
+    expect(ended()).toEqual([]);
+    services.configure({ ...config, services: [web!, { ...dns!, backends: dns!.backends.slice(1) }] });
+    expect(ended()).toEqual([
+      "end flows of service 2 to 192.0.2.1:53",
+      "end flows of service 3 to 192.0.2.1:53",
+    ]);
+  });
+
   it("a backend without a route keeps its flows; they end when it goes from the configuration", () => {
     const withRoutes = routes();
     const { services, takeWrites } = setUp(withRoutes);

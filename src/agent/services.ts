@@ -104,6 +104,8 @@ export function createServices(options: ServicesOptions): Services {
   const fabric = createFabric(options);
   /** By name, in the order of the configuration. */
   let services = new Map<string, ResolvedService>();
+  /** The backends that flows of draining services may have, by the text of the service's key: it may come back with others. */
+  let drainingBackends = new Map<string, ServiceBackend[]>();
 
   /** The way to a place; each route and interface is looked up once. */
   function wayFinder(): (address: string, port: number) => ResolvedBackend {
@@ -132,7 +134,9 @@ export function createServices(options: ServicesOptions): Services {
 
   /** Does the writes that bring some services in step, and ends the flows to backends that they have no longer. */
   function write(changed: readonly ResolvedService[], operations: readonly Operation[]): void {
-    const gone = changed.flatMap((now) => goneBackends(now, services.get(now.service.name), tables));
+    const gone = changed.flatMap((now) =>
+      goneBackends(now, services.get(now.service.name), drainingBackends, tables),
+    );
     for (const operation of operations) {
       apply(tables, operation);
       logRemoval(operation, log);
@@ -150,6 +154,16 @@ export function createServices(options: ServicesOptions): Services {
       .entries()
       .filter(([, { drainEnds }]) => drainEnds !== 0n)
       .map(([key, { drainEnds }]) => ({ key, ends: drainEnds }));
+  }
+
+  /** Of the services that drain now: those that were removed just now had the backends that `services` still says. */
+  function backendsWhileDraining(): typeof drainingBackends {
+    const keys = new Set(draining().map(({ key }) => serviceKeyText(key)));
+    if (keys.size === 0) return new Map();
+    const before = [...services.values()].flatMap((one) =>
+      desiredServices(one).map(({ key }) => [serviceKeyText(key), one.backends] as const),
+    );
+    return new Map([...drainingBackends, ...before].filter(([key]) => keys.has(key)));
   }
 
   /** With what the last checks said: that alone changes nothing in the datapath. */
@@ -172,6 +186,7 @@ export function createServices(options: ServicesOptions): Services {
     const now = found.map((service) => withoutFailed(service, failed));
     const time = process.hrtime.bigint();
     write(now, plan(now.flatMap(desiredServices), readServiceMaps(tables), time));
+    drainingBackends = backendsWhileDraining();
     services = new Map(now.map((one) => [one.service.name, one]));
     const ends = draining().map((one) => Number((one.ends - time) / NS_PER_MS));
     if (ends.length > 0) reconcileIn(Math.max(0, Math.min(...ends)) + 1);
@@ -279,24 +294,27 @@ function withoutFailed(
 }
 
 /**
- * The backends that a service had, by what it was before or by what the maps hold, and has no longer: the configuration or the name has others
+ * The backends that a service had, by what it was before, while it drained too, or by what the maps hold, and has no longer: the configuration or the name has others
  * now, or it is unhealthy. One to which there is no way at present is not gone: its flows may go on when the route is back.
  */
 function goneBackends(
   now: ResolvedService,
   before: ResolvedService | undefined,
+  whileDraining: ReadonlyMap<string, ServiceBackend[]>,
   tables: ServiceTables,
 ): Array<{ id: number; service: string; address: string; port: number }> {
   const { name, address: serviceAddress, port: servicePort, protocol } = now.service;
   const stay = new Set(now.backends.filter(isWanted).map(placeOf));
   return protocol.flatMap((each) => {
-    const entry = tables.services.get({ address: serviceAddress, port: servicePort, protocol: each });
+    const key = { address: serviceAddress, port: servicePort, protocol: each };
+    const entry = tables.services.get(key);
     if (entry === undefined) return [];
     const { id } = entry;
     const held = Array.from({ length: entry.backends }, (_, slot) =>
       tables.backends.get({ service: id, slot }),
     );
-    const had = [...held, ...(before?.backends.filter(isWanted) ?? [])].filter((one) => one !== undefined);
+    const earlier = [...(before?.backends ?? []), ...(whileDraining.get(serviceKeyText(key)) ?? [])];
+    const had = [...held, ...earlier.filter(isWanted)].filter((one) => one !== undefined);
     const gone = new Map(had.filter((one) => !stay.has(placeOf(one))).map((one) => [placeOf(one), one]));
     return [...gone.values()].map(({ address = "", port }) => ({ id, service: name, address, port }));
   });
