@@ -80,22 +80,29 @@ export function createLookup(metadataAddresses: string, hostsFile = "/etc/hosts"
     const addresses = (await hosts()).get(name);
     if (addresses !== undefined) return { kind: "addresses", addresses, ttl: HOSTS_FILE_TTL };
     if (signal.aborted) return answerOfError("ECANCELLED");
-    // A new one each time reads resolv.conf anew.
-    const resolver = new Resolver({ timeout: TIMEOUT, tries: TRIES });
-    const servers = resolver.getServers();
-    const askable = servers.filter((server) => !isIpv4(server) || !isInPrefix(server, metadataAddresses));
-    if (askable.length === 0) return { kind: "failed", reason: "no DNS server but guests" };
-    if (askable.length < servers.length) resolver.setServers(askable);
-    const cancel = () => resolver.cancel();
-    signal.addEventListener("abort", cancel);
     try {
-      return answerOfRecords(await resolver.resolve4(name, { ttl: true }));
+      return await query(name, metadataAddresses, signal);
     } catch (error) {
       return answerOfError((error as NodeJS.ErrnoException).code ?? messageOf(error));
-    } finally {
-      signal.removeEventListener("abort", cancel);
     }
   };
+}
+
+/** Asks the host's DNS servers. Throws what node:dns says: also of a resolver that cannot be made, for want of files or memory. */
+async function query(name: string, metadataAddresses: string, signal: AbortSignal): Promise<Answer> {
+  // A new one each time reads resolv.conf anew.
+  const resolver = new Resolver({ timeout: TIMEOUT, tries: TRIES });
+  const servers = resolver.getServers();
+  const askable = servers.filter((server) => !isIpv4(server) || !isInPrefix(server, metadataAddresses));
+  if (askable.length === 0) return { kind: "failed", reason: "no DNS server but guests" };
+  if (askable.length < servers.length) resolver.setServers(askable);
+  const cancel = () => resolver.cancel();
+  signal.addEventListener("abort", cancel);
+  try {
+    return answerOfRecords(await resolver.resolve4(name, { ttl: true }));
+  } finally {
+    signal.removeEventListener("abort", cancel);
+  }
 }
 
 /** Reads a hosts file when it has changed. One that cannot be read has no names, as for the C library. */
