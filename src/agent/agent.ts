@@ -173,7 +173,7 @@ function follow(
       keepHostDevice,
       () => keepSettings(config, datapath, host),
       () => services.reconcile(),
-      () => interfaces.retry(),
+      () => (isBehind ? readInterfaces() : interfaces.retry()),
     ],
     { onReconcile, log },
   );
@@ -206,21 +206,31 @@ function follow(
   function update(which: (service: Service) => boolean): void {
     stepper.take("backend", () => services.update(which));
   }
+  /** Whether events were lost, or not followed to their end: then all interfaces have to be read anew. */
+  let isBehind = false;
+  function readInterfaces(): void {
+    isBehind = true;
+    // Throws while interfaces change faster than they can be read, too; the look after the last event then succeeds.
+    interfaces.reset(network.links());
+    isBehind = false;
+  }
   function onEvents(events: NetworkEvent[]): void {
     stepper.take("host", () => {
       if (events.some(({ kind }) => kind === "overrun")) {
         log.warn("network events were lost; reading everything anew");
         services.forgetAttachments();
-        interfaces.reset(network.links());
-        stepper.soon();
+        readInterfaces();
         return;
       }
       // One that comes back, with the same ifindex or another, comes without the program.
       for (const event of events) if (event.kind === "link-gone") services.forgetAttachments(event.ifindex);
+      if (isBehind) return;
+      isBehind = true;
       interfaces.handle(events);
-      // Whatever the events are: a link that goes down takes its IPv4 routes along, and the kernel says nothing of them.
-      stepper.soon();
+      isBehind = false;
     });
+    // Whatever the events are: a link that goes down takes its IPv4 routes along, and the kernel says nothing of them.
+    stepper.soon();
   }
 
   let configuration: ConfigurationStatus = { file: configFile, loaded: new Date().toISOString() };
