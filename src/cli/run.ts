@@ -51,7 +51,7 @@ export async function run(options: { config: string; logLevel: string }): Promis
       const { listen } = config.api;
       if (listen !== undefined)
         served.push(await servePortApi({ listen, ports: agent.ports, measured: { agent, metrics } }));
-      const { services, interfaces, fabric } = agent.status();
+      const { services, interfaces, fabric } = agent.status({ counted: () => false });
       log.info(
         {
           services: services.length,
@@ -113,7 +113,7 @@ function followConfig(file: string, agent: Agent, manager: ServiceManager, log: 
 
 /** The agent in a line, for the service manager. */
 function statusLine(agent: Agent): string {
-  const { services, interfaces, configuration } = agent.status();
+  const { services, interfaces, configuration } = agent.status({ counted: () => false });
   const attached = interfaces.filter(({ state }) => state === "attached").length;
   const refused =
     configuration.errors === undefined ? "" : `; configuration refused: ${configuration.errors[0]}`;
