@@ -106,6 +106,10 @@ const METADATA: MetadataStats = {
       connections: 1,
       inFlight: 0,
       requests: 6,
+      answers: [
+        { status: 200, count: 5 },
+        { status: 502, count: 1 },
+      ],
       last: { status: 502, at: "2026-01-02T03:04:05.678Z" },
     },
   ],

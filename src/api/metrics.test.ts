@@ -142,6 +142,10 @@ describe("the metrics", () => {
       const families = await scrape(query);
       expect(values(families, "onlink_interface_flows")).toEqual({ tap0: 3 });
       expect(values(families, "onlink_interface_frames_total")).toMatchObject({ "tap0,forwarded": 5 });
+      expect(values(families, "onlink_interface_metadata_answers_total")).toEqual({
+        "tap0,200": 5,
+        "tap0,502": 1,
+      });
       expect(values(families, "onlink_interface_bytes_total")).toMatchObject({ "tap0,forwarded": 500 });
     }
   });

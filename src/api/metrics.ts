@@ -8,6 +8,7 @@ import {
   fabricSchema,
   interfaceStatusSchema,
 } from "../agent/status.ts";
+import type { GuestStats } from "../metadata/stats.ts";
 import { ERRORS } from "./errors.ts";
 import { metadataMetrics } from "./metadata-metrics.ts";
 import { metricsOf, type Sample } from "./metric-set.ts";
@@ -206,13 +207,18 @@ export function createMetrics(): Metrics {
       });
       read(agent, status, leftOut);
       const text = await registry.metrics();
-      return counted === 0 ? text : `${text}\n${await vifMetrics(status.interfaces)}`;
+      return counted === 0
+        ? text
+        : `${text}\n${await vifMetrics(status.interfaces, agent.metadata().guests)}`;
     },
   };
 }
 
 /** Series of single vifs: of those whose counters were read. */
-async function vifMetrics(interfaces: AgentStatus["interfaces"]): Promise<string> {
+async function vifMetrics(
+  interfaces: AgentStatus["interfaces"],
+  guests: readonly GuestStats[],
+): Promise<string> {
   const registry = new Registry();
   const add = metricsOf(registry);
   const flows = add.gauge("onlink_interface_flows", "Flows of the guest behind the interface now.", [
@@ -228,6 +234,11 @@ async function vifMetrics(interfaces: AgentStatus["interfaces"]): Promise<string
     "The bytes of these frames, Ethernet headers included.",
     ["interface", "reason"],
   );
+  const answers = add.counter(
+    "onlink_interface_metadata_answers_total",
+    "Answers of the metadata service to the guest behind the interface, by status.",
+    ["interface", "status"],
+  );
   const counted = interfaces.flatMap((one) =>
     Object.entries(one.counters ?? {}).map(
       ([reason, counter]) => [{ interface: one.name, reason }, counter] as const,
@@ -236,6 +247,16 @@ async function vifMetrics(interfaces: AgentStatus["interfaces"]): Promise<string
   flows(interfaces.flatMap((one) => (one.flows === undefined ? [] : [[{ interface: one.name }, one.flows]])));
   frames(counted.map(([labels, { frames }]) => [labels, frames]));
   bytes(counted.map(([labels, { bytes }]) => [labels, bytes]));
+  const asked = new Set(interfaces.flatMap(({ name, counters }) => (counters === undefined ? [] : [name])));
+  answers(
+    guests
+      .filter((guest) => asked.has(guest.interface))
+      .flatMap((guest) =>
+        guest.answers.map(
+          ({ status, count }) => [{ interface: guest.interface, status: String(status) }, count] as const,
+        ),
+      ),
+  );
   return registry.metrics();
 }
 

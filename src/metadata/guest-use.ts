@@ -12,6 +12,8 @@ export interface GuestUse {
   allowance: number;
   filled: number;
   requests: number;
+  /** Answers by status. */
+  answers: Map<number, number>;
   /** The last answer: its status, and when (ms since 1970). */
   last: { status: number; at: number } | undefined;
   /** When a refusal of this guest was last logged, in ms of `performance.now()`. */
@@ -27,6 +29,7 @@ export function newGuestUse(guest: GuestIdentity, requestsPerSecond: number): Gu
     allowance: requestsPerSecond,
     filled: 0,
     requests: 0,
+    answers: new Map(),
     last: undefined,
     logged: Number.NEGATIVE_INFINITY,
   };

@@ -479,7 +479,9 @@ test("a connection is that of the guest that opened it, whoever has its address 
   answer();
   expect(idle.received()).not.toContain("for after");
   expect(bodyOf(await exchange(port, GET("/now", CLOSE)))).toContain("for after");
-  expect(service.stats().guests).toMatchObject([{ instanceId: "after", requests: 1, inFlight: 0 }]);
+  expect(service.stats().guests).toMatchObject([
+    { instanceId: "after", requests: 1, answers: [{ status: 200, count: 1 }], inFlight: 0 },
+  ]);
   const audited = log.map((line) => JSON.parse(line)).filter(({ msg }) => msg === "metadata audit");
   expect(audited).toMatchObject([{ instanceId: "before", status: 499 }]);
 });

@@ -12,7 +12,7 @@ import { createListener } from "./listener.ts";
 import { errorResponse } from "./local-response.ts";
 import { type ExchangeOptions, startExchange } from "./proxy.ts";
 import type { MetadataSettings, ProxySettings } from "./settings.ts";
-import { createCounters, type GuestStats, type MetadataStats, type Refusal } from "./stats.ts";
+import { byStatus, createCounters, type GuestStats, type MetadataStats, type Refusal } from "./stats.ts";
 import { passTokenGate } from "./tokens.ts";
 import type { GuestIdentity, MetadataRequest, MetadataResponse } from "./types.ts";
 import { createUpstream, type Upstream, type UpstreamStatus } from "./upstream.ts";
@@ -183,6 +183,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
 
   function note(use: GuestUse, status: number): void {
     use.requests += 1;
+    use.answers.set(status, (use.answers.get(status) ?? 0) + 1);
     use.last = { status, at: Date.now() };
   }
 
@@ -261,7 +262,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
         if (use.connections === 0) uses.delete(metadataAddress);
         continue;
       }
-      const { connections, inFlight, requests, last } = use;
+      const { connections, inFlight, requests, answers, last } = use;
       guests.push({
         interface: guest.interface,
         metadataAddress,
@@ -269,6 +270,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
         connections,
         inFlight,
         requests,
+        answers: byStatus(answers),
         ...(last !== undefined && { last: { status: last.status, at: new Date(last.at).toISOString() } }),
       });
     }

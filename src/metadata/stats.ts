@@ -26,6 +26,8 @@ export interface GuestStats {
   connections: number;
   inFlight: number;
   requests: number;
+  /** By status. */
+  answers: Array<{ status: number; count: number }>;
   last?: { status: number /** ISO 8601. */; at: string };
 }
 
@@ -46,6 +48,11 @@ const REFUSALS = [
 
 /** Upper bounds of the latency's buckets in seconds; what takes longer is in `count` alone. */
 const BOUNDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+/** Counts of answers, the lowest status first. */
+export function byStatus(answers: ReadonlyMap<number, number>): MetadataStats["answers"] {
+  return [...answers].sort(([a], [b]) => a - b).map(([status, count]) => ({ status, count }));
+}
 
 /** Counts for `MetadataStats`. */
 export interface MetadataCounters {
@@ -76,7 +83,7 @@ export function createCounters(): MetadataCounters {
     read() {
       let below = 0;
       return {
-        answers: [...answers].sort(([a], [b]) => a - b).map(([status, n]) => ({ status, count: n })),
+        answers: byStatus(answers),
         refusals: { ...refusals },
         latency: {
           buckets: BOUNDS.map((le, index) => {
