@@ -208,7 +208,8 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
     if (!open) return;
     open = false;
     connection.end();
-    waitFor("linger");
+    // A slow guest has as long for the rest of the answer as for any other part of it.
+    waitFor(connection.isBlocked ? "stalled" : "linger");
     connection.setReading(true);
   }
 

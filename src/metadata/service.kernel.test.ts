@@ -493,6 +493,18 @@ test("a guest that asks for tokens too often does not fill the log", async () =>
   expect(log.filter((line) => line.includes("metadata audit")).length).toBeLessThan(50);
 });
 
+test("a guest that reads slowly gets the whole of an answer after which the connection is closed", async () => {
+  const body = "x".repeat(20_000_000);
+  const { port } = await start({}, { builtin: () => ({ status: 200, headers: [], body }) });
+  const guest = guestSocket(port);
+  guest.socket.pause();
+  guest.send(GET("/", CLOSE));
+  // Longer than the service lingers after an answer that is on its way as a whole.
+  await new Promise((resolve) => setTimeout(resolve, 2500));
+  guest.socket.resume();
+  expect(bodyOf(await guest.closed())).toHaveLength(body.length);
+});
+
 test("a guest that goes away frees what it had", async () => {
   const upstream = await rawUpstream(() => {});
   const { port, service } = await start({ proxy: { upstreams: [upstream.address] } });
