@@ -270,6 +270,7 @@ function follow(
       services: serviceStatuses(),
       interfaces: interfaces.list(),
       fabric: services.fabric(),
+      metadata: metadata.stats().listening,
       guestFiles: guestMetadata.problems(),
     });
   const agentInterfaces = createAgentInterfaces({

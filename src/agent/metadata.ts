@@ -6,6 +6,7 @@ import { isSecretExposed, MetadataSettingsError, readSettings } from "../metadat
 import type { MetadataStats } from "../metadata/stats.ts";
 import type { GuestIdentity } from "../metadata/types.ts";
 import { AgentError } from "./errors.ts";
+import type { Check } from "./host-checks.ts";
 import { hostAddress } from "./metadata-addresses.ts";
 import { loadMetadataKey } from "./metadata-key.ts";
 
@@ -63,6 +64,23 @@ export function createAgentMetadata({ config, guestOf, source, log }: AgentMetad
     stats: service.stats,
     close: service.close,
   };
+}
+
+/**
+ * For `onlink check`: whether secret and certificates of mode proxy can be read. Of a secret in the environment nothing is said, since the
+ * agent's environment is another.
+ */
+export function checkMetadata({ services, metadata }: Config): Check[] {
+  const { mode, proxy } = metadata;
+  if (mode !== "proxy" || !services.some(({ kind }) => kind === "metadata")) return [];
+  const secretEnv = proxy?.secretEnv;
+  try {
+    readSettings(metadata, secretEnv === undefined ? {} : { [secretEnv]: "any" });
+    return [{ name: "metadata", ok: true, detail: "what the metadata service reads can be read" }];
+  } catch (error) {
+    if (!(error instanceof MetadataSettingsError)) throw error;
+    return [{ name: "metadata", ok: false, detail: error.message }];
+  }
 }
 
 function settingsOf({ metadata }: Config) {

@@ -55,7 +55,15 @@ describe("health", () => {
 
 describe("readiness", () => {
   const configuration = { file: "/etc/onlink/onlink.yaml", loaded: "2026-01-02T03:04:05.000Z" };
-  const nothing = { configuration, failures: [], services: [], interfaces: [], fabric: [], guestFiles: [] };
+  const nothing = {
+    configuration,
+    failures: [],
+    services: [],
+    interfaces: [],
+    fabric: [],
+    metadata: undefined,
+    guestFiles: [],
+  };
   const inUse = { address: "127.0.0.1", port: 1, state: "in use", kind: "host-local" } as const;
   const outOfUse = { address: "192.0.2.1", port: 1, state: "out of use", reason: "no route to it" } as const;
   const service = { name: "dns", address: "169.254.169.253", port: 53, protocols: ["udp" as const] };
@@ -82,6 +90,10 @@ describe("readiness", () => {
     expect(readinessProblems({ ...nothing, failures: ["ENOMEM"] })).toEqual([
       "the datapath is not in step: ENOMEM",
     ]);
+    const listening = { address: "169.254.64.1", port: 9697 };
+    expect(readinessProblems({ ...nothing, metadata: { ...listening, state: "listening" } })).toEqual([]);
+    const failed = { ...listening, state: "failed", reason: "EADDRINUSE" } as const;
+    expect(readinessProblems({ ...nothing, metadata: failed })).toEqual(["the metadata service: EADDRINUSE"]);
     expect(readinessProblems({ ...nothing, guestFiles: ["tap0.yaml: empty"] })).toEqual([
       "metadata of guests: tap0.yaml: empty",
     ]);

@@ -1,5 +1,6 @@
 import type { Datapath } from "../datapath/types.ts";
 import type { Rtnetlink } from "../linux/rtnetlink.ts";
+import type { ListenState } from "../metadata/listener.ts";
 import { messageOf } from "./errors.ts";
 import type { FabricState } from "./fabric.ts";
 import { findHostDevice } from "./host-device.ts";
@@ -46,6 +47,8 @@ export interface Configured {
   services: readonly ServiceStatus[];
   interfaces: readonly InterfaceState[];
   fabric: readonly FabricState[];
+  /** Where the metadata service listens; undefined where there is none. */
+  metadata: ListenState | undefined;
   /** What is wrong with the files that say what guests are told. */
   guestFiles: readonly string[];
 }
@@ -55,7 +58,7 @@ export interface Configured {
  * backend left is served.
  */
 export function readinessProblems(configured: Configured): string[] {
-  const { configuration, failures, services, interfaces, fabric, guestFiles } = configured;
+  const { configuration, failures, services, interfaces, fabric, metadata, guestFiles } = configured;
   return [
     ...failures.map((failure) => `the datapath is not in step: ${failure}`),
     ...(configuration.errors ?? []).map((error) => `the configuration was refused: ${error}`),
@@ -67,6 +70,7 @@ export function readinessProblems(configured: Configured): string[] {
       if (one.state === "attached") return [];
       return [`fabric interface ${one.name}: ${one.state === "failed" ? one.reason : "not there"}`];
     }),
+    ...(metadata?.state === "failed" ? [`the metadata service: ${metadata.reason}`] : []),
     ...guestFiles.map((problem) => `metadata of guests: ${problem}`),
   ];
 }

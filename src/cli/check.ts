@@ -1,4 +1,5 @@
 import { type Check, checkCapabilities, checkHost } from "../agent/host-checks.ts";
+import { checkMetadata } from "../agent/metadata.ts";
 import { bpffsToMount } from "../agent/runtime-dir.ts";
 import { formatConfigError, loadConfig } from "../config/load.ts";
 import { probeDatapath } from "../datapath/probe.ts";
@@ -14,7 +15,7 @@ export async function check(options: { config: string; json?: boolean }): Promis
       : result.errors.map((error) => ({ name: "config", ok: false, detail: formatConfigError(error) }))),
     checkCapabilities(bpffsToMount(result.ok ? result.config.agent.runtimeDir : DEFAULT_RUNTIME_DIR)),
     ...probeDatapath(),
-    ...(result.ok ? checkHost(result.config) : []),
+    ...(result.ok ? [...checkMetadata(result.config), ...checkHost(result.config)] : []),
   ];
   const ok = checks.every((one) => one.ok);
   process.stdout.write(options.json ? `${JSON.stringify({ ok, checks }, null, 2)}\n` : formatChecks(checks));

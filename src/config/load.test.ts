@@ -129,7 +129,7 @@ describe("a right file", () => {
           limits: {
             connections: 4096,
             connectionsPerGuest: 64,
-            requestsInFlight: 32,
+            requestsInFlight: 16,
             requestsPerSecond: 200,
             bodyBytes: 1_048_576,
           },

@@ -75,13 +75,13 @@ export const proxySchema = section({
   ).optional(),
   tls: tlsSchema.optional(),
   timeouts: timeoutsSchema.prefault({}),
-  connections: integer("a number of connections", 1, 10_000).default(128),
+  connections: integer("a number of connections", 1, 10_000).default(256),
 });
 
 const metadataLimitsSchema = section({
   connections: integer("a number of connections", 1, 100_000).default(4096),
   connectionsPerGuest: integer("a number of connections", 1, 10_000).default(64),
-  requestsInFlight: integer("a number of requests", 1, 10_000).default(32),
+  requestsInFlight: integer("a number of requests", 1, 10_000).default(16),
   requestsPerSecond: integer("a number of requests", 1, 1_000_000).default(200),
   bodyBytes: integer("a number of bytes", 0, 1_000_000_000).default(1_048_576),
 });

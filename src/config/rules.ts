@@ -64,7 +64,7 @@ export function findBreaches(content: unknown, place: Place): Breach[] {
     ...checkGateways(config, place),
     ...checkOwnInterfaces(config),
     ...checkMetadataAddresses(config),
-    ...checkMetadata(config),
+    ...checkMetadata(config, content),
   ];
 }
 
@@ -150,9 +150,11 @@ function* checkKinds({ services }: Draft, content: unknown): Generator<Breach> {
 }
 
 /** What the metadata service needs for its mode. */
-function* checkMetadata({ metadata }: Draft): Generator<Breach> {
+function* checkMetadata({ metadata }: Draft, content: unknown): Generator<Breach> {
   const { mode, proxy } = metadata;
-  if (mode === "proxy" && proxy === undefined) {
+  // As it was written, like `given` above.
+  const isGiven = (content as { metadata?: { proxy?: unknown } }).metadata?.proxy !== undefined;
+  if (mode === "proxy" && !isGiven) {
     yield { path: ["metadata", "proxy"], message: "missing; mode proxy expects proxy: { upstream: ... }" };
   }
   if (proxy === undefined) return;

@@ -130,7 +130,9 @@ describe("what a guest gets", () => {
       text: "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n",
       chunked: false,
     });
-    expect(guestHead(responseHead("HTTP/1.1 204 No\r\n\r\n"), hop).text).toBe("HTTP/1.1 204 No\r\n\r\n");
+    expect(guestHead(responseHead("HTTP/1.1 204 No\r\nContent-Length: 0\r\n\r\n"), hop).text).toBe(
+      "HTTP/1.1 204 No\r\n\r\n",
+    );
     expect(interimHead(responseHead("HTTP/1.1 100 Continue\r\n\r\n"))).toBe("HTTP/1.1 100 Continue\r\n\r\n");
   });
 });

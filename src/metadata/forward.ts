@@ -32,7 +32,8 @@ export function guestHead(head: ResponseHead, hop: GuestHop): { text: string; ch
   const isUnsized = typeof body !== "number";
   const chunked = isUnsized && hop.version === "1.1";
   if (chunked) text += framingLine("chunked");
-  else if (contentLength !== undefined) text += framingLine(contentLength);
+  // RFC 9110 s. 8.6: 204 has no length.
+  else if (contentLength !== undefined && status !== 204) text += framingLine(contentLength);
   if (!hop.keepAlive) text += "Connection: close\r\n";
   return { text: `${text}\r\n`, chunked };
 }

@@ -234,7 +234,8 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
       proceed();
     },
     interim(head) {
-      if (serving?.version === "1.1") connection.write(interimHead(head));
+      // They may be left out (RFC 9110 s. 15.2), and are where the guest is too slow to take them.
+      if (serving?.version === "1.1" && !connection.isBlocked) connection.write(interimHead(head));
     },
     respond(head) {
       if (serving === undefined) return;
