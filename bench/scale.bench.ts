@@ -2,9 +2,9 @@
  * What a new connection costs where there are many services, and where there are many vifs, next to nftables with a rule for each. The one
  * that is asked is the last, which is what rules that are gone through one by one take the longest to find.
  */
-import { test } from "vitest";
+import { expect, test } from "vitest";
 import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
-import { startAgent } from "../test/support/agent.ts";
+import { startAgent, writeConfig } from "../test/support/agent.ts";
 import { output, shell } from "../test/support/commands.ts";
 import { buildLoad, runLoad } from "./load.ts";
 import { record } from "./record.ts";
@@ -46,20 +46,25 @@ async function openHost({ vifs }: Many): Promise<{ lab: Lab; guest: Guest }> {
   return { lab, guest };
 }
 
-async function startOnlink({ lab }: { lab: Lab }, { services, vifs }: Many): Promise<void> {
-  await startAgent(lab, {
+function onlinkConfig({ services, vifs }: Many): object {
+  return {
     services: ports(services).map((port) => ({
       name: `service-${port}`,
       address: SERVICE,
       port,
       backends: [`127.0.0.1:${BACKEND_PORT}`],
+      drain: "0s",
     })),
     // One by one, as an operator who knows the guests has them.
     interfaces: [...Array.from({ length: vifs - 1 }, (_, index) => `vif-${index}`), "vif-web"].map(
       (name) => ({ name }),
     ),
     limits: { flows: 1_000_000, flowsPerInterface: 1_000_000 },
-  });
+  };
+}
+
+async function startOnlink({ lab }: { lab: Lab }, many: Many): Promise<void> {
+  await startAgent(lab, onlinkConfig(many));
 }
 
 async function startNftables({ lab }: { lab: Lab }, { services, vifs }: Many): Promise<void> {
@@ -111,5 +116,58 @@ test.each<[string, (count: number) => Many]>([
     });
   } finally {
     for (const { lab } of hosts.values()) await lab.close();
+  }
+});
+
+/** How long the agent has brought the datapath in step with changed configurations, in all, in ms; and how often. */
+async function reloads(lab: Lab): Promise<{ count: number; ms: number }> {
+  const metrics = await output(lab.host, [
+    ...["curl", "-sS", "--unix-socket", "/run/onlink/onlink.sock", "http://localhost/metrics"],
+  ]);
+  const value = (name: string) => {
+    const line = new RegExp(`^onlink_reconcile_duration_seconds_${name}\\{trigger="reload"\\} (.*)$`, "m");
+    return Number(line.exec(metrics)?.[1] ?? 0);
+  };
+  return { count: value("count"), ms: value("sum") * 1000 };
+}
+
+test("a thousand services, applied at once", async () => {
+  const onlink = await openHost({ services: 1, vifs: 1 });
+  const nftables = await openHost({ services: 1, vifs: 1 });
+  try {
+    await startOnlink(onlink, { services: 1, vifs: 1 });
+    const applied = async (services: number) => {
+      const before = await reloads(onlink.lab);
+      await writeConfig(onlink.lab, onlinkConfig({ services, vifs: 1 }));
+      await expect
+        .poll(async () => (await reloads(onlink.lab)).count, { timeout: 20_000, interval: 100 })
+        .toBe(before.count + 1);
+      return (await reloads(onlink.lab)).ms - before.ms;
+    };
+    record({
+      part: "scale",
+      work: "A thousand services, applied at once",
+      unit: "ms",
+      values: await rounds(ROUNDS, {
+        onlink: async () => {
+          const ms = await applied(1000);
+          await applied(1);
+          return ms;
+        },
+        nftables: async () => {
+          await nftables.lab.host.run(["nft", "flush", "ruleset"]);
+          const start = performance.now();
+          await startNftables(nftables, { services: 1000, vifs: 1 });
+          return performance.now() - start;
+        },
+      }),
+      targets: [{ way: "onlink", against: "nftables", bound: "at most", limit: 1 }],
+      notes: [
+        "onlink: from where the agent begins to bring the datapath in step until it is. nftables: nft -f, from the start of the command to its end, entering the lab's namespace included.",
+      ],
+    });
+  } finally {
+    await onlink.lab.close();
+    await nftables.lab.close();
   }
 });
