@@ -413,6 +413,43 @@ static __always_inline void follow_flow(const struct __sk_buff *skb, const struc
 		flow->state = FLOW_ESTABLISHED;
 }
 
+/*
+ * Takes a flow of another version's maps over, or, where it has been taken over before, what has become of it since. `scratch` has its key
+ * and itself. False where there is no room, its vif is gone, or its port has another owner now. Not limited: it was let in before.
+ */
+static __always_inline bool carry_flow(struct scratch *scratch)
+{
+	struct flow_key *key = &scratch->key;
+	struct flow *carried = &scratch->flow, *flow;
+	struct settings *settings = get_settings();
+	__u32 zero = 0, *total = bpf_map_lookup_elem(&flow_total, &zero);
+	struct vif_state *state = bpf_map_lookup_elem(&vif_states, &key->vif);
+	void *shard = settings ? flows_with(settings, key) : NULL;
+
+	if (!shard || !state || !total)
+		return false;
+	flow = bpf_map_lookup_elem(shard, key);
+	if (flow) {
+		flow->fins |= carried->fins;
+		if (carried->state > flow->state)
+			flow->state = carried->state;
+		if (carried->last_seen > flow->last_seen)
+			flow->last_seen = carried->last_seen;
+		return true;
+	}
+	carried->ended = 0;
+	scratch->reverse_key = reverse_key_of(key, carried);
+	if (bpf_map_update_elem(&reverse, &scratch->reverse_key, key, BPF_NOEXIST))
+		return false;
+	if (bpf_map_update_elem(shard, key, carried, BPF_NOEXIST)) {
+		bpf_map_delete_elem(&reverse, &scratch->reverse_key);
+		return false;
+	}
+	__sync_fetch_and_add(&state->flows, 1);
+	__sync_fetch_and_add(total, 1);
+	return true;
+}
+
 /* What the agent looks for in a shard. */
 struct flow_search {
 	struct flow_filter filter;

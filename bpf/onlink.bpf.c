@@ -246,7 +246,7 @@ int onlink_fabric(struct __sk_buff *skb)
 }
 
 /*
- * The last three are attached nowhere: the agent runs them (BPF_PROG_TEST_RUN), so that flows, claimed ports and counts have one writer, the
+ * The last four are attached nowhere: the agent runs them (BPF_PROG_TEST_RUN), so that flows, claimed ports and counts have one writer, the
  * datapath. Those that look for flows go through one shard at a time, so that a million flows do not hold up a CPU.
  */
 
@@ -272,6 +272,16 @@ int onlink_count_flows(struct __sk_buff *skb)
 	if (shard)
 		bpf_for_each_map_elem(shard, count_flow_if_wanted, &search, 0);
 	return search.found;
+}
+
+/* Takes over the flow of another version's maps that the frame holds: struct flow_key, then struct flow. Returns whether it could. */
+SEC("tc")
+int onlink_carry_flow(struct __sk_buff *skb)
+{
+	struct scratch *scratch = get_scratch();
+
+	return scratch && !bpf_skb_load_bytes(skb, ETH_HLEN, &scratch->key, sizeof(scratch->key)) &&
+	       !bpf_skb_load_bytes(skb, ETH_HLEN + sizeof(scratch->key), &scratch->flow, sizeof(scratch->flow)) && carry_flow(scratch);
 }
 
 /* Sees to it that flows end. Returns 0, or a negative errno. */

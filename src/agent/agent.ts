@@ -4,7 +4,7 @@ import { type ConfigResult, formatConfigError } from "../config/load.ts";
 import { interfaceMatcher } from "../config/match.ts";
 import type { Config, Service } from "../config/schema.ts";
 import { openDatapath } from "../datapath/datapath.ts";
-import type { Datapath } from "../datapath/types.ts";
+import type { Adoption, Datapath } from "../datapath/types.ts";
 import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "../linux/rtnetlink.ts";
 import type { MetadataStats } from "../metadata/stats.ts";
 import { type AgentInterfaces, createAgentInterfaces } from "./agent-interfaces.ts";
@@ -106,6 +106,7 @@ export function startAgent(options: AgentOptions): Agent {
       flowCapacity: flowCapacity(config.limits.flows),
     });
     cleanUp.push(() => datapath.close());
+    if (datapath.adopted) log.info(datapath.adopted, adoptionMessage(datapath.adopted));
     keepSettings(config, datapath, device);
     attachHost(datapath, device);
     return follow(options, network, datapath, device, () => runAll(cleanUp));
@@ -113,6 +114,12 @@ export function startAgent(options: AgentOptions): Agent {
     runAll(cleanUp);
     throw error;
   }
+}
+
+function adoptionMessage({ carried, replaced }: Adoption): string {
+  return carried.length + replaced.length === 0
+    ? "datapath of an earlier agent adopted"
+    : "datapath of another version or size adopted; the maps that differ were made anew";
 }
 
 /** Brings services and interfaces in step, and keeps them so while the host changes. */

@@ -126,6 +126,14 @@ function soon(step: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
+/** Puts the programs in the places of those that are attached, without a gap. What is gone, or another's by now, is left alone. */
+export function renewAll(pinDir: string, program: (name: ProgramName) => number): void {
+  for (const { program: name, ifindex, how } of listAttachments(pinDir)) {
+    if (how === "tcx") renewLink(pinDir, name, program(name), ifindex);
+    else if (hasFilter(ifindex, FILTER_HANDLES[name])) attachByFilter(pinDir, name, program(name), ifindex);
+  }
+}
+
 /** Detaches in either way. Interfaces that are gone took their hooks along; then only the pins are cleared. */
 export function detach(pinDir: string, name: ProgramName, ifindex: number): void {
   detachByLink(pinDir, name, ifindex);

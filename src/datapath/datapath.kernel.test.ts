@@ -2,6 +2,7 @@
  * Single frames through the loaded programs (BPF_PROG_TEST_RUN). Nothing is attached: the frames belong to the loopback interface, ifindex 1, which
  * the maps know as a vif. What the redirects lead to is the business of the end-to-end tests.
  */
+import { readdirSync } from "node:fs";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { BROADCAST_MAC, GATEWAY_MAC } from "../packet/address.ts";
 import {
@@ -744,16 +745,36 @@ describe("flows end", () => {
 });
 
 describe("adoption", () => {
-  it("a second start finds maps, flows and counters, and keeps the capacity they were made with", () => {
-    redirected("vif", query());
-    expect(datapath.adopted).toBe(false);
+  const again = (flowCapacity: number) => {
     datapath.close();
-    datapath = openDatapath({ pinDir, attach: "auto", flowCapacity: 4096 });
-    expect(datapath.adopted).toBe(true);
+    datapath = openDatapath({ pinDir, attach: "auto", flowCapacity });
+  };
+  const expectAllThere = () => {
     expect(datapath.settings()).toEqual(SETTINGS);
     expect(datapath.flowCount()).toBe(1);
+    expect(datapath.flowCount(LOOPBACK)).toBe(1);
     redirected("vif", query());
     expect(allFlows(datapath)[0]![1].framesOut).toBe(2n);
     expect(datapath.vifCounters(LOOPBACK)!.forwarded.frames).toBe(2n);
+  };
+
+  it.each([1024, 512])("a second start with room for %i flows keeps the maps as they are", (flowCapacity) => {
+    redirected("vif", query());
+    expect(datapath.adopted).toBeUndefined();
+    again(flowCapacity);
+    expect(datapath.adopted).toMatchObject({ carried: [], replaced: [], flows: 0 });
+    expectAllThere();
+  });
+
+  it("one with room for more makes larger flow maps, with the flows that there are", () => {
+    redirected("vif", query());
+    again(4096);
+    expect(datapath.adopted).toMatchObject({
+      carried: ["flow_total", "flows", "reverse", "vif_states"],
+      replaced: [],
+      flows: 1,
+    });
+    expectAllThere();
+    expect(readdirSync(pinDir).filter((name) => /^(next|former)-/.test(name))).toEqual([]);
   });
 });

@@ -3,13 +3,14 @@
  * attaching swaps them under the links that are there. Layout of the pin folder: `maps/`, `programs/`, and `attachments.ts`'s.
  */
 import { randomInt } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
+import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { onReadable } from "../linux/readable.ts";
 import { isInPrefix, LINK_LOCAL_PREFIX } from "../packet/address.ts";
 import { viewOf } from "../packet/bytes.ts";
 import { ETHERNET_MIN_LENGTH } from "../packet/ethernet.ts";
-import { detach, isAttached, listAttachments, openAttachments } from "./attachments.ts";
+import { adoptMaps, mapFolders, planMaps, removeFolder } from "./adoption.ts";
+import { detach, isAttached, listAttachments, openAttachments, renewAll } from "./attachments.ts";
 import { openCounters } from "./counters.ts";
 import { DatapathError } from "./errors.ts";
 import { flowPage, makeShards, openShards, searchFlows } from "./flows.ts";
@@ -31,7 +32,6 @@ import {
   getPinned,
   loadObject,
   lookupElement,
-  mapCapacity,
   mapFd,
   openObject,
   preparePins,
@@ -48,14 +48,16 @@ import { u64 } from "./struct.ts";
 import type { BackendEntry, Datapath, DatapathOptions, FlowFilter, ProgramName } from "./types.ts";
 import { openVifs } from "./vifs.ts";
 
-const PROGRAMS: Record<ProgramName | "end_flows" | "count_flows" | "start_sweeping", string> = {
-  vif: "onlink_vif",
-  host: "onlink_host",
-  fabric: "onlink_fabric",
-  end_flows: "onlink_end_flows",
-  count_flows: "onlink_count_flows",
-  start_sweeping: "onlink_start_sweeping",
-};
+const PROGRAMS: Record<ProgramName | "end_flows" | "count_flows" | "carry_flow" | "start_sweeping", string> =
+  {
+    vif: "onlink_vif",
+    host: "onlink_host",
+    fabric: "onlink_fabric",
+    end_flows: "onlink_end_flows",
+    count_flows: "onlink_count_flows",
+    carry_flow: "onlink_carry_flow",
+    start_sweeping: "onlink_start_sweeping",
+  };
 
 /**
  * Loads or adopts the datapath pinned under `pinDir`, which must lie on a bpffs. Throws `DatapathError` where the kernel or libbpf says no; what
@@ -75,42 +77,23 @@ export function openDatapath(options: DatapathOptions): Datapath {
 /** The same without the timer that ends idle flows: for tests whose clock is their own. */
 export function loadDatapath(options: DatapathOptions): Datapath {
   const { pinDir } = options;
-  const mapsDir = join(pinDir, "maps");
   const programsDir = join(pinDir, "programs");
-  mkdirSync(mapsDir, { recursive: true, mode: 0o700 });
   mkdirSync(programsDir, { recursive: true, mode: 0o700 });
-  const adopted = existsSync(join(mapsDir, "settings"));
-
   const object = openObject(OBJECT_FILE);
   try {
-    preparePins(object, mapsDir, (name) =>
-      name === "reverse" ? (pinnedCapacity(join(mapsDir, name)) ?? options.flowCapacity) : undefined,
-    );
+    const plan = planMaps(pinDir, object, options.flowCapacity);
+    preparePins(object, plan.dir, (name) => (name === "reverse" ? plan.flowCapacity : undefined));
     loadObject(object);
-    makeShards(object, mapsDir, options.flowCapacity);
-    for (const name of Object.values(PROGRAMS)) {
-      replacePin(programFd(object, name), join(programsDir, name));
-    }
+    makeShards(object, plan.dir, plan.flowCapacity);
+    const program = (name: keyof typeof PROGRAMS) => programFd(object, PROGRAMS[name]);
+    const adoption = adoptMaps(pinDir, object, plan, program("carry_flow"), () => renewAll(pinDir, program));
+    for (const name of Object.values(PROGRAMS)) replacePin(programFd(object, name), join(programsDir, name));
+    const tcx = options.attach === "auto" ? supportsTcx(program("vif")) : options.attach === "tcx";
+    return overObject(object, pinDir, tcx ? "tcx" : "clsact", plan.adopted ? adoption : undefined);
   } catch (error) {
     closeObject(object);
-    if (adopted && error instanceof DatapathError)
-      throw new DatapathError(
-        `${error.message}; if another version of onlink left the maps in ${mapsDir}, \`onlink down\` removes them`,
-        error.errno,
-      );
     throw error;
   }
-  const tcx =
-    options.attach === "auto" ? supportsTcx(programFd(object, PROGRAMS.vif)) : options.attach === "tcx";
-  return overObject(object, pinDir, tcx ? "tcx" : "clsact", adopted);
-}
-
-function pinnedCapacity(path: string): number | undefined {
-  const fd = getPinned(path);
-  if (fd === undefined) return undefined;
-  const capacity = mapCapacity(fd);
-  closeFd(fd);
-  return capacity;
 }
 
 function startSweeping(pinDir: string): void {
@@ -127,7 +110,12 @@ function startSweeping(pinDir: string): void {
   }
 }
 
-function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], adopted: boolean): Datapath {
+function overObject(
+  object: BpfObject,
+  pinDir: string,
+  how: Datapath["how"],
+  adopted: Datapath["adopted"],
+): Datapath {
   const program = (name: keyof typeof PROGRAMS) => programFd(object, PROGRAMS[name]);
   const map = (name: string) => mapFd(object, name);
   const settings = map("settings");
@@ -235,10 +223,6 @@ function overObject(object: BpfObject, pinDir: string, how: Datapath["how"], ado
  */
 export function removeDatapath(pinDir: string): void {
   for (const { program, ifindex } of listAttachments(pinDir)) detach(pinDir, program, ifindex);
-  for (const folder of ["links", "filters", "programs", "maps"]) {
-    const dir = join(pinDir, folder);
-    if (!existsSync(dir)) continue;
-    for (const name of readdirSync(dir)) rmSync(join(dir, name));
-    rmdirSync(dir);
-  }
+  for (const folder of ["links", "filters", "programs", ...mapFolders(pinDir)])
+    removeFolder(join(pinDir, folder));
 }

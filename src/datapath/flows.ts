@@ -4,11 +4,14 @@ import { ETHERNET_HEADER_LENGTH } from "../packet/ethernet.ts";
 import { DatapathError } from "./errors.ts";
 import { FLOW_SHARDS, flowFilterLayout, flowKeyLayout, flowLayout, u32Layout } from "./layout.ts";
 import {
+  BPF_F_NO_PREALLOC,
   type BpfObject,
   closeFd,
-  createHashMap,
+  createMap,
   getPinned,
   lookupElement,
+  MAP_TYPE,
+  type MapAttributes,
   mapFd,
   nextBatch,
   pinObject,
@@ -29,13 +32,12 @@ const SHARD_SLACK = 2;
  */
 export function makeShards(object: BpfObject, mapsDir: string, flowCapacity: number): void {
   const flows = mapFd(object, "flows");
-  const capacity = Math.ceil(flowCapacity / FLOW_SHARDS) * SHARD_SLACK;
   for (let shard = 0; shard < FLOW_SHARDS; shard++) {
     const key = u32Layout.encode({ value: shard });
     const path = shardPin(mapsDir, shard);
     let fd = getPinned(path);
     if (fd === undefined) {
-      fd = createHashMap(`flows_${shard}`, flowKeyLayout.size, flowLayout.size, capacity);
+      fd = createMap(shardName(shard), shardAttributes(flowCapacity));
       pinObject(fd, path);
     }
     // An agent may have been killed in between.
@@ -50,8 +52,24 @@ export function openShards(mapsDir: string): number[] {
   return Array.from({ length: FLOW_SHARDS }, (_, shard) => getPinned(shardPin(mapsDir, shard))!);
 }
 
+/** The name of a shard's pin. */
+export function shardName(shard: number): string {
+  return `flows_${shard}`;
+}
+
 function shardPin(mapsDir: string, shard: number): string {
-  return join(mapsDir, `flows_${shard}`);
+  return join(mapsDir, shardName(shard));
+}
+
+/** What a shard is made with where all of them are to hold so many flows. */
+export function shardAttributes(flowCapacity: number): MapAttributes {
+  return {
+    type: MAP_TYPE.hash,
+    keySize: flowKeyLayout.size,
+    valueSize: flowLayout.size,
+    maxEntries: Math.ceil(flowCapacity / FLOW_SHARDS) * SHARD_SLACK,
+    flags: BPF_F_NO_PREALLOC,
+  };
 }
 
 /** Where a page begins: a shard, and the bucket in it. */

@@ -11,8 +11,10 @@ import { DatapathError } from "./errors.ts";
 
 /** `bpf_attach_type` BPF_TCX_INGRESS (Linux 6.6). */
 const BPF_TCX_INGRESS = 46;
-const BPF_MAP_TYPE_HASH = 1;
-const BPF_F_NO_PREALLOC = 1;
+/** `bpf_map_type`. */
+export const MAP_TYPE = { hash: 1, array: 2, perCpuHash: 5, perCpuArray: 6, lruHash: 9 };
+/** Flag of hash maps: elements are allocated as they come. */
+export const BPF_F_NO_PREALLOC = 1;
 /** Of the verifier's log, what is wrong and the figures at the end: not the steps before it, which fill any buffer (BPF_LOG_STATS). */
 const LOG_STATS = 4;
 /** `bpf_tc_attach_point`. */
@@ -113,6 +115,11 @@ function bind() {
     mapName: library.func("const char *bpf_map__name(void *map)"),
     mapFd: library.func("int bpf_map__fd(void *map)"),
     setPinPath: library.func("int bpf_map__set_pin_path(void *map, const char *path)"),
+    mapType: library.func("int bpf_map__type(void *map)"),
+    mapKeySize: library.func("uint32_t bpf_map__key_size(void *map)"),
+    mapValueSize: library.func("uint32_t bpf_map__value_size(void *map)"),
+    mapMaxEntries: library.func("uint32_t bpf_map__max_entries(void *map)"),
+    mapFlags: library.func("uint32_t bpf_map__map_flags(void *map)"),
     setMaxEntries: library.func("int bpf_map__set_max_entries(void *map, uint32_t entries)"),
     update: library.func("int bpf_map_update_elem(int fd, void *key, void *value, uint64_t flags)"),
     lookup: library.func("int bpf_map_lookup_elem(int fd, void *key, void *value)"),
@@ -232,6 +239,33 @@ function* maps(object: BpfObject): Generator<BpfMap> {
   for (let map = lib().nextMap(object, null); map; map = lib().nextMap(object, map)) yield map as BpfMap;
 }
 
+/** What a map was, or is to be, made with. */
+export interface MapAttributes {
+  /** `bpf_map_type`. */
+  type: number;
+  keySize: number;
+  valueSize: number;
+  maxEntries: number;
+  flags: number;
+}
+
+/** The maps that an object declares, by name. */
+export function declaredMaps(object: BpfObject): Map<string, MapAttributes> {
+  const { mapName, mapType, mapKeySize, mapValueSize, mapMaxEntries, mapFlags } = lib();
+  return new Map(
+    [...maps(object)].map((map) => [
+      mapName(map) as string,
+      {
+        type: mapType(map) as number,
+        keySize: mapKeySize(map) as number,
+        valueSize: mapValueSize(map) as number,
+        maxEntries: mapMaxEntries(map) as number,
+        flags: mapFlags(map) as number,
+      },
+    ]),
+  );
+}
+
 /** The descriptor of a loaded map; it belongs to the object. */
 export function mapFd(object: BpfObject, name: string): number {
   return check(
@@ -314,8 +348,9 @@ export function forEachElement(
   }
 }
 
-/** Makes a hash map whose elements are allocated as they come; the descriptor is the caller's. */
-export function createHashMap(name: string, keySize: number, valueSize: number, capacity: number): number {
+/** Makes a map; the descriptor is the caller's. */
+export function createMap(name: string, attributes: MapAttributes): number {
+  const { type, keySize, valueSize, maxEntries, flags } = attributes;
   const opts = {
     sz: koffi.sizeof(MapCreateOpts),
     btf_fd: 0,
@@ -323,13 +358,12 @@ export function createHashMap(name: string, keySize: number, valueSize: number, 
     btf_value_type_id: 0,
     btf_vmlinux_value_type_id: 0,
     inner_map_fd: 0,
-    map_flags: BPF_F_NO_PREALLOC,
+    map_flags: flags,
     map_extra: 0,
     numa_node: 0,
     map_ifindex: 0,
   };
-  const fd = lib().createMap(BPF_MAP_TYPE_HASH, name, keySize, valueSize, capacity, opts);
-  return check(fd, `make the map ${name}`);
+  return check(lib().createMap(type, name, keySize, valueSize, maxEntries, opts), `make the map ${name}`);
 }
 
 /** Pins a descriptor. */
@@ -348,9 +382,21 @@ export function closeFd(fd: number): void {
   closeSync(fd);
 }
 
-/** `max_entries` of a map (struct bpf_map_info: type, id, key_size, value_size, max_entries). */
-export function mapCapacity(fd: number): number {
-  return info(fd)[4]!;
+/** What a map was made with (struct bpf_map_info: type, id, key_size, value_size, max_entries, map_flags). */
+export function mapAttributes(fd: number): MapAttributes {
+  const [type, , keySize, valueSize, maxEntries, flags] = info(fd);
+  return {
+    type: type!,
+    keySize: keySize!,
+    valueSize: valueSize!,
+    maxEntries: maxEntries!,
+    flags: flags!,
+  };
+}
+
+/** The kernel's number of a map, program or link. */
+export function objectId(fd: number): number {
+  return info(fd)[1]!;
 }
 
 /** The interface of a tcx link (struct bpf_link_info: type, id, prog_id, pad, tcx.ifindex); 0 when the interface is gone. */

@@ -132,12 +132,13 @@ export type StructValue<F extends Fields> = {
     : never;
 };
 
-/** A C struct: its name, where each field lies (bytes), and its codec. */
+/** A C struct: its name, where each field lies and how long it is (bytes), and its codec. */
 export interface Struct<V> {
   name: string;
   size: number;
   align: number;
   offsets: Record<string, number>;
+  sizes: Record<string, number>;
   read(bytes: Uint8Array): V;
   write(bytes: Uint8Array, value: V): void;
   /** A new buffer with the value. */
@@ -150,12 +151,14 @@ export type StructValueOf<S> = S extends Struct<infer V> ? V : never;
 /** Declares a struct; `fields` in the order of the C declaration. */
 export function struct<const F extends Fields>(name: string, fields: F): Struct<StructValue<F>> {
   const offsets: Record<string, number> = {};
+  const sizes: Record<string, number> = {};
   const parts: Array<{ key: string; offset: number; type: FieldType<unknown> }> = [];
   let end = 0;
   let align = 1;
   for (const [cName, type] of Object.entries(fields)) {
     const offset = alignUp(end, type.align);
     offsets[cName] = offset;
+    sizes[cName] = type.size;
     parts.push({ key: camel(cName), offset, type });
     end = offset + type.size;
     align = Math.max(align, type.align);
@@ -171,6 +174,7 @@ export function struct<const F extends Fields>(name: string, fields: F): Struct<
     size,
     align,
     offsets,
+    sizes,
     read: (bytes) => {
       const view = viewOf(bytes);
       const value: Record<string, unknown> = {};

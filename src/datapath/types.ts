@@ -258,6 +258,18 @@ export interface Attachment {
   how: AttachKind;
 }
 
+/** What became of the maps that an earlier agent left, by name. */
+export interface Adoption {
+  /** Taken over as they are. */
+  kept: string[];
+  /** Made anew, since their layout or size is another, with the entries that they had. */
+  carried: string[];
+  /** Made anew and empty: what they held could not be carried over, or was for the moment alone. */
+  replaced: string[];
+  /** How many flows were carried over. */
+  flows: number;
+}
+
 /** What `Datapath.run` gives back. */
 export interface RunResult {
   verdict: number;
@@ -269,8 +281,8 @@ export interface RunResult {
 export interface Datapath {
   /** How new attachments are made. */
   readonly how: AttachKind;
-  /** True when the maps were found pinned and taken over; false when they were made. */
-  readonly adopted: boolean;
+  /** Set when maps were found pinned and taken over; undefined when they were made. */
+  readonly adopted: Adoption | undefined;
   readonly serviceAddresses: DatapathMap<string, ServiceAddress>;
   readonly services: DatapathMap<ServiceKey, ServiceEntry>;
   readonly backends: DatapathMap<BackendKey, BackendEntry>;

@@ -24,3 +24,12 @@ export function startHttpServer(namespace: Namespace, at: ServerAddress): Promis
 export function startDnsServer(namespace: Namespace, at: ServerAddress): Promise<LabProcess> {
   return startServer("dns-server.js", namespace, at);
 }
+
+/** Starts the HTTP client of `http-client.ts`, which asks `count` times. */
+export function startHttpClient(
+  namespace: Namespace,
+  count: number,
+  urls: readonly string[],
+): Promise<LabProcess> {
+  return namespace.start([process.execPath, builtFile("http-client.js"), String(count), ...urls]);
+}
