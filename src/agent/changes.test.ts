@@ -42,6 +42,15 @@ fabric: { ports: [50000, 50999] }`;
     ]);
   });
 
+  it("names a limit of flows for which there is no room, and no other", () => {
+    const limit = (flows: number) => configOf(`limits: { flows: ${flows} }`);
+    expect(needsRestart(configOf(""), limit(65_536))).toEqual([]);
+    expect(needsRestart(configOf(""), limit(65_537))).toEqual([
+      "limits.flows: a change from 16384 to 65537 needs a restart of the agent",
+    ]);
+    expect(needsRestart(limit(1_000_000), configOf(""))).toEqual([]);
+  });
+
   it("lets everything else change", () => {
     const changed = `
 defaults: { antiSpoof: false }

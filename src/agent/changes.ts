@@ -1,15 +1,20 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Config } from "../config/schema.ts";
+import { flowCapacity } from "./prepare.ts";
 
 /**
- * What of a new configuration an agent cannot take over while it runs, one line for each field: names and places of the agent itself, and
- * the fabric's ports, since of flows outside a changed range the answers would be lost. Empty when it can.
+ * What of a new configuration an agent cannot take over while it runs, one line for each field: names and places of the agent itself, the
+ * fabric's ports, since of flows outside a changed range the answers would be lost, and a limit of flows that the flow maps have no room for.
+ * Empty when it can.
  */
 export function needsRestart(before: Config, after: Config): string[] {
   return [
     ...changedFields("agent", before.agent, after.agent),
     ...changedFields("api", before.api, after.api),
     ...changedFields("fabric", { ports: before.fabric.ports }, { ports: after.fabric.ports }),
+    ...(flowCapacity(after.limits.flows) > flowCapacity(before.limits.flows)
+      ? changedFields("limits", { flows: before.limits.flows }, { flows: after.limits.flows })
+      : []),
   ];
 }
 

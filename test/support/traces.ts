@@ -16,8 +16,10 @@ export async function hostState(lab: Lab): Promise<Record<string, string>> {
     links: "ip -oneline link",
     addresses: "ip -oneline address | sed 's/valid_lft.*//'",
     routes: "ip route show table all; ip -6 route show table all; ip rule",
-    settings:
-      "cd /proc/sys/net/ipv4; grep -H . conf/*/* ip_local_reserved_ports ip_local_port_range ip_forward",
+    neighbours: "ip neighbour show nud permanent; ip neighbour show proxy",
+    // Some can only be written.
+    settings: "cd /proc/sys/net; grep -rs . core ipv4 ipv6 || true",
+    firewall: "if command -v nft >/dev/null; then nft --stateless list ruleset; fi",
     hooks: "tc qdisc show; for link in $(ls /sys/class/net); do tc filter show dev $link ingress; done",
     // Under /tmp come and go those of other tests.
     mounts: "cut -d' ' -f 1-4 /proc/mounts | grep -v ' /tmp/'",
