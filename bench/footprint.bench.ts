@@ -11,6 +11,7 @@ import { type Lab, openLab } from "../src/lab/lab.ts";
 import { startAgent } from "../test/support/agent.ts";
 import { output } from "../test/support/commands.ts";
 import { record } from "./record.ts";
+import { AS_THE_UNIT } from "./unit.ts";
 
 const NETWORKS = 1000;
 const HAPROXIES = 20;
@@ -47,11 +48,15 @@ async function startOnlink(vifs: number): Promise<{ lab: Lab; pids: number[]; fa
     (_, index) => `link add vif-${index} up type veth peer name p${index}`,
   );
   await output(lab.host, ["ip", "-batch", "-"], { input: `${links.join("\n")}\n`, timeout: 120_000 });
-  const agent = await startAgent(lab, {
-    services: [{ name: "metadata", address: "169.254.169.254", port: 80, kind: "metadata" }],
-    interfaces: [{ name: "vif-*" }],
-    metadata: { mode: "proxy", proxy: { upstream: "http://127.0.0.1:8775", secret: "secret" } },
-  });
+  const agent = await startAgent(
+    lab,
+    {
+      services: [{ name: "metadata", address: "169.254.169.254", port: 80, kind: "metadata" }],
+      interfaces: [{ name: "vif-*" }],
+      metadata: { mode: "proxy", proxy: { upstream: "http://127.0.0.1:8775", secret: "secret" } },
+    },
+    AS_THE_UNIT,
+  );
   return { lab, pids: [agent.pid!], factor: 1 };
 }
 

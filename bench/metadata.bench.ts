@@ -12,6 +12,7 @@ import { startAgent } from "../test/support/agent.ts";
 import { output } from "../test/support/commands.ts";
 import { record } from "./record.ts";
 import { rounds, withoutFirst } from "./rounds.ts";
+import { AS_THE_UNIT } from "./unit.ts";
 
 const ROUNDS = 9;
 const SECONDS = 2;
@@ -33,21 +34,25 @@ async function open(metadata: object): Promise<{ lab: Lab; guest: Guest; agent: 
     address: "10.0.1.3/24",
     gateway: "10.0.1.1",
   });
-  const agent = await startAgent(lab, {
-    services: [
-      { name: "own", address: OWN, port: 80, kind: "metadata" },
-      { name: "peer", address: PEER, port: 80, backends: ["127.0.0.1:8081"] },
-    ],
-    interfaces: [
-      {
-        name: "vif-web",
-        instanceId: "6f3a0a3e-3b1c-4f0e-9a53-1f3a6a1d2c11",
-        projectId: "0f7c1e0a-5b52-4f3e-8a0e-6d4f0b7a9e21",
-        addresses: ["10.0.1.3"],
-      },
-    ],
-    metadata: { ...metadata, limits: UNLIMITED },
-  });
+  const agent = await startAgent(
+    lab,
+    {
+      services: [
+        { name: "own", address: OWN, port: 80, kind: "metadata" },
+        { name: "peer", address: PEER, port: 80, backends: ["127.0.0.1:8081"] },
+      ],
+      interfaces: [
+        {
+          name: "vif-web",
+          instanceId: "6f3a0a3e-3b1c-4f0e-9a53-1f3a6a1d2c11",
+          projectId: "0f7c1e0a-5b52-4f3e-8a0e-6d4f0b7a9e21",
+          addresses: ["10.0.1.3"],
+        },
+      ],
+      metadata: { ...metadata, limits: UNLIMITED },
+    },
+    AS_THE_UNIT,
+  );
   return { lab, guest, agent };
 }
 

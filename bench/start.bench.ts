@@ -9,6 +9,7 @@ import type { LabProcess } from "../src/lab/process.ts";
 import { onlink, startAgent, writeConfig } from "../test/support/agent.ts";
 import { output, shell } from "../test/support/commands.ts";
 import { record } from "./record.ts";
+import { AS_THE_UNIT } from "./unit.ts";
 
 const ROUNDS = 5;
 const COUNT = 1000;
@@ -37,7 +38,7 @@ async function openHost(): Promise<Lab> {
 /** Starts the agent; in ms, how long until it said that it is ready. */
 async function timedStart(lab: Lab): Promise<{ agent: LabProcess; ms: number }> {
   const start = performance.now();
-  const agent = await startAgent(lab, config());
+  const agent = await startAgent(lab, config(), AS_THE_UNIT);
   return { agent, ms: performance.now() - start };
 }
 

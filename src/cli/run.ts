@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Logger, pino } from "pino";
 import { type Agent, startAgent } from "../agent/agent.ts";
@@ -17,6 +18,7 @@ import { version } from "./version.ts";
 /** `onlink run`: the agent in the foreground, until SIGTERM or SIGINT. Logs are JSON lines on standard output. */
 export async function run(options: { config: string; logLevel: string }): Promise<number> {
   const started = performance.now();
+  const text = textOf(options.config);
   const config = readConfig(options.config);
   const capabilities = checkCapabilities(bpffsToMount(config.agent.runtimeDir));
   if (!capabilities.ok) {
@@ -44,7 +46,7 @@ export async function run(options: { config: string; logLevel: string }): Promis
     onFailure: end.fail,
     onReconcile: metrics.onReconcile,
   });
-  const following = followConfig(options.config, agent, manager, log);
+  const following = followConfig(options.config, text, agent, manager, log);
   try {
     const served = [await serveApi({ socket: config.api.socket, agent, metrics })];
     try {
@@ -80,8 +82,23 @@ export async function run(options: { config: string; logLevel: string }): Promis
   return EXIT.ok;
 }
 
-/** Has the agent take over the configuration whenever its file changes, and on SIGHUP. */
-function followConfig(file: string, agent: Agent, manager: ServiceManager, log: Logger): { close(): void } {
+/** What a file holds; undefined where it cannot be read. */
+function textOf(file: string): string | undefined {
+  try {
+    return readFileSync(file, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+/** Has the agent take over the configuration whenever its file, which held `text` when it started, changes, and on SIGHUP. */
+function followConfig(
+  file: string,
+  text: string | undefined,
+  agent: Agent,
+  manager: ServiceManager,
+  log: Logger,
+): { close(): void } {
   const reload = () => {
     agent.reload(loadConfig(file));
     manager.status(statusLine(agent));
@@ -101,8 +118,8 @@ function followConfig(file: string, agent: Agent, manager: ServiceManager, log: 
         "cannot watch the configuration; after a change, send SIGHUP",
       ),
   });
-  // It may have changed since the start.
-  reload();
+  // It may have changed since the start; a large one takes long to parse.
+  if (textOf(file) !== text) reload();
   return {
     close() {
       process.off("SIGHUP", onHangup);

@@ -4,7 +4,7 @@ import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import type { StatusBody } from "../../src/api/status.ts";
 import type { Lab } from "../../src/lab/lab.ts";
-import type { LabProcess, RunResult } from "../../src/lab/process.ts";
+import type { CommandOptions, LabProcess, RunResult } from "../../src/lab/process.ts";
 
 /** The command. */
 export const ONLINK = fileURLToPath(new URL("../../bin/onlink", import.meta.url));
@@ -30,9 +30,13 @@ export function onlink(lab: Lab, ...args: string[]): Promise<RunResult> {
 }
 
 /** Starts `onlink run` on the lab's host, and waits until it is ready. */
-export async function startAgent(lab: Lab, config: ConfigContent | string): Promise<LabProcess> {
+export async function startAgent(
+  lab: Lab,
+  config: ConfigContent | string,
+  options?: CommandOptions,
+): Promise<LabProcess> {
   await writeConfig(lab, config);
-  const agent = await lab.host.start([process.execPath, ONLINK, "run", "--config", CONFIG_FILE]);
+  const agent = await lab.host.start([process.execPath, ONLINK, "run", "--config", CONFIG_FILE], options);
   await agent.waitForLine(/"msg":"ready"/);
   return agent;
 }
