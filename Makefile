@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .PHONY: help demo test test-kernels fuzz check lint typecheck build bench clean
 
 BPF_FLAGS := -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -target bpf -mcpu=v3
-TS_SOURCES := $(shell find src -name '*.ts' -not -name '*.test.ts')
+TS_SOURCES := $(shell find src -name '*.ts' -not -name '*.test.ts' 2>/dev/null)
 
 help:
 	@echo 'make demo       show the problem and its end, with two guests in network namespaces (root), else simulated'

@@ -13,9 +13,11 @@ const PINS = "/run/onlink/bpf";
  */
 export async function hostState(lab: Lab): Promise<Record<string, string>> {
   const commands = {
-    links: "ip -oneline link",
+    // A link that was just made has its carrier a moment later.
+    links: "ip -oneline link | sed 's/NO-CARRIER,//; s/,LOWER_UP//; s/ state [A-Z]* / /'",
     addresses: "ip -oneline address | sed 's/valid_lft.*//'",
-    routes: "ip route show table all; ip -6 route show table all; ip rule",
+    routes:
+      "ip route show table all | sed 's/ linkdown//'; ip -6 route show table all | sed 's/ linkdown//'; ip rule",
     neighbours: "ip neighbour show nud permanent; ip neighbour show proxy",
     // Some can only be written.
     settings: "cd /proc/sys/net; grep -rs . core ipv4 ipv6 || true",
