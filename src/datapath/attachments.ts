@@ -8,7 +8,6 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { openRtnetlink } from "../linux/rtnetlink.ts";
-import { DatapathError } from "./errors.ts";
 import {
   attachFilter,
   closeFd,
@@ -87,9 +86,8 @@ export function openAttachments({ pinDir, how, program, later = soon }: Attachme
     try {
       if (!renewLink(pinDir, name, program(name), ifindex)) makeLink(pinDir, name, program(name), ifindex);
       detachByFilter(pinDir, name, ifindex);
-    } catch (error) {
+    } catch {
       // The filter stays, and does its work; an interface that is gone is detached by whoever is told so.
-      if (!(error instanceof DatapathError)) throw error;
     }
     if (waiting.size > 0) cancel = later(linkNext);
   }
