@@ -11,6 +11,7 @@ import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { arpRequest } from "../src/packet/build.ts";
 import { startAgent } from "../test/support/agent.ts";
 import { output, shell } from "../test/support/commands.ts";
+import { WEB } from "../test/support/guest.ts";
 import { runLoad } from "./load.ts";
 import { median } from "./median.ts";
 import { record } from "./record.ts";
@@ -35,13 +36,7 @@ type WayName = keyof typeof ADDRESS;
 
 async function openGuest(): Promise<{ lab: Lab; guest: Guest }> {
   const lab = await openLab();
-  const guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  const guest = await lab.addGuest(WEB);
   return { lab, guest };
 }
 

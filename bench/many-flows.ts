@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import type { LabProcess } from "../src/lab/process.ts";
 import { startAgent } from "../test/support/agent.ts";
+import { WEB } from "../test/support/guest.ts";
 import { buildLoad, runLoad } from "./load.ts";
 
 export const SERVICE = "169.254.169.254";
@@ -15,13 +16,7 @@ const FLOWS_OF_PORT = 50_000;
 /** A host with one guest, and an agent with room for a million flows. */
 export async function openHostForFlows(): Promise<{ lab: Lab; guest: Guest; agent: LabProcess }> {
   const lab = await openLab();
-  const guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  const guest = await lab.addGuest(WEB);
   const server = await lab.host.start([buildLoad(), "serve-udp", "0.0.0.0", String(UDP_PORT)]);
   await server.waitForLine(/^ready$/);
   const ports = Array.from({ length: 1_000_000 / FLOWS_OF_PORT }, (_, index) => FIRST_PORT + index);

@@ -10,6 +10,7 @@ import type { LabProcess } from "../src/lab/process.ts";
 import { waitFor } from "../src/lab/wait.ts";
 import { startAgent } from "../test/support/agent.ts";
 import { output } from "../test/support/commands.ts";
+import { WEB } from "../test/support/guest.ts";
 import { record } from "./record.ts";
 import { rounds, withoutFirst } from "./rounds.ts";
 import { AS_THE_UNIT } from "./unit.ts";
@@ -27,13 +28,7 @@ const file = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 /** A host with a guest, and an agent that serves it at `OWN` and leads it to 127.0.0.1:8081 at `PEER`. */
 async function open(metadata: object): Promise<{ lab: Lab; guest: Guest; agent: LabProcess }> {
   const lab = await openLab();
-  const guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  const guest = await lab.addGuest(WEB);
   const agent = await startAgent(
     lab,
     {

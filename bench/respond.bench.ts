@@ -12,6 +12,7 @@ import { waitFor } from "../src/lab/wait.ts";
 import { arpRequest } from "../src/packet/build.ts";
 import { ONLINK } from "../test/support/agent.ts";
 import { output } from "../test/support/commands.ts";
+import { WEB } from "../test/support/guest.ts";
 import { buildLoad, runLoad } from "./load.ts";
 import { record } from "./record.ts";
 import { rounds } from "./rounds.ts";
@@ -37,13 +38,7 @@ interface Way {
 
 async function openWay(start: (lab: Lab, guest: Guest) => Promise<LabProcess>): Promise<Way> {
   const lab = await openLab();
-  const guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  const guest = await lab.addGuest(WEB);
   return { lab, guest, responder: await start(lab, guest) };
 }
 

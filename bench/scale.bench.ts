@@ -6,8 +6,10 @@ import { expect, test } from "vitest";
 import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { startAgent, writeConfig } from "../test/support/agent.ts";
 import { output, shell } from "../test/support/commands.ts";
+import { WEB } from "../test/support/guest.ts";
 import { buildLoad, runLoad } from "./load.ts";
 import { record } from "./record.ts";
+import { reloads } from "./reloads.ts";
 import { rounds } from "./rounds.ts";
 
 const ROUNDS = 5;
@@ -34,13 +36,7 @@ async function openHost({ vifs }: Many): Promise<{ lab: Lab; guest: Guest }> {
     (_, index) => `link add vif-${index} up type veth peer name p${index}`,
   );
   await output(lab.host, ["ip", "-batch", "-"], { input: `${others.join("\n")}\n`, timeout: 120_000 });
-  const guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "routed",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  const guest = await lab.addGuest({ ...WEB, behaviour: "routed" });
   const server = await lab.host.start([buildLoad(), "serve-tcp", "0.0.0.0", String(BACKEND_PORT)]);
   await server.waitForLine(/^ready$/);
   return { lab, guest };
@@ -118,18 +114,6 @@ test.each<[string, (count: number) => Many]>([
     for (const { lab } of hosts.values()) await lab.close();
   }
 });
-
-/** How long the agent has brought the datapath in step with changed configurations, in all, in ms; and how often. */
-async function reloads(lab: Lab): Promise<{ count: number; ms: number }> {
-  const metrics = await output(lab.host, [
-    ...["curl", "-sS", "--unix-socket", "/run/onlink/onlink.sock", "http://localhost/metrics"],
-  ]);
-  const value = (name: string) => {
-    const line = new RegExp(`^onlink_reconcile_duration_seconds_${name}\\{trigger="reload"\\} (.*)$`, "m");
-    return Number(line.exec(metrics)?.[1] ?? 0);
-  };
-  return { count: value("count"), ms: value("sum") * 1000 };
-}
 
 test("a thousand services, applied at once", async () => {
   const onlink = await openHost({ services: 1, vifs: 1 });

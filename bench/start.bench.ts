@@ -9,6 +9,7 @@ import type { LabProcess } from "../src/lab/process.ts";
 import { onlink, startAgent, writeConfig } from "../test/support/agent.ts";
 import { output, shell } from "../test/support/commands.ts";
 import { record } from "./record.ts";
+import { reloads } from "./reloads.ts";
 import { AS_THE_UNIT } from "./unit.ts";
 
 const ROUNDS = 5;
@@ -45,18 +46,6 @@ async function timedStart(lab: Lab): Promise<{ agent: LabProcess; ms: number }> 
 /** Resident memory of a process, in MB. */
 function residentMemory({ pid }: LabProcess): number {
   return Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1000;
-}
-
-/** How often the agent has taken over a changed configuration, and how long it took in all, in ms. */
-async function reloads(lab: Lab): Promise<{ count: number; ms: number }> {
-  const metrics = await output(lab.host, [
-    ...["curl", "-sS", "--unix-socket", "/run/onlink/onlink.sock", "http://localhost/metrics"],
-  ]);
-  const value = (name: string) => {
-    const line = new RegExp(`^onlink_reconcile_duration_seconds_${name}\\{trigger="reload"\\} (.*)$`, "m");
-    return Number(line.exec(metrics)?.[1] ?? 0);
-  };
-  return { count: value("count"), ms: value("sum") * 1000 };
 }
 
 test(`start with ${COUNT} services and ${COUNT} interfaces`, async () => {

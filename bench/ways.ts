@@ -9,6 +9,7 @@
 import { type Fabric, type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { startAgent } from "../test/support/agent.ts";
 import { output, shell } from "../test/support/commands.ts";
+import { WEB } from "../test/support/guest.ts";
 import { buildLoad } from "./load.ts";
 
 /** Where the backend of a service runs. */
@@ -68,13 +69,7 @@ async function openWay(load: string, address: Record<Side, string>): Promise<Way
     hostAddress: "192.0.2.1/24",
     address: `${BACKEND.fabric}/24`,
   });
-  const guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "routed",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  const guest = await lab.addGuest({ ...WEB, behaviour: "routed" });
   for (const where of [lab.host, fabric]) {
     for (const kind of ["serve-tcp", "serve-udp"])
       await (await where.start([load, kind, "0.0.0.0", String(PORT.load)])).waitForLine(/^ready$/);

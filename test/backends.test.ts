@@ -7,6 +7,7 @@ import { startHttpServer } from "../src/lab/servers.ts";
 import { waitFor } from "../src/lab/wait.ts";
 import { CONFIG_FILE, onlink, startAgent, statusOf } from "./support/agent.ts";
 import { CURL, output, requestFrom, shell } from "./support/commands.ts";
+import { WEB } from "./support/guest.ts";
 
 const SERVICE = "http://169.254.169.254";
 const [FIRST, SECOND, DNS] = ["192.0.2.11", "192.0.2.12", "192.0.2.10"];
@@ -23,13 +24,7 @@ beforeEach(async () => {
   for (const address of [FIRST, SECOND]) {
     await output(fabric, ["ip", "addr", "add", `${address}/24`, "dev", "eth0"]);
   }
-  guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  guest = await lab.addGuest(WEB);
 });
 afterEach(() => lab?.close());
 

@@ -8,6 +8,7 @@ import { startHttpClient, startHttpServer } from "../src/lab/servers.ts";
 import { waitFor } from "../src/lab/wait.ts";
 import { CONFIG_FILE, ONLINK, onlink, writeConfig } from "./support/agent.ts";
 import { startDownload } from "./support/download.ts";
+import { WEB } from "./support/guest.ts";
 import { buildOtherVersion, type OtherVersion } from "./support/other-version.ts";
 import { hostState, pinnedObjects, stillThere } from "./support/traces.ts";
 
@@ -36,13 +37,7 @@ beforeAll(async () => {
     hostAddress: "192.0.2.1/24",
     address: "192.0.2.10/24",
   });
-  guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  guest = await lab.addGuest(WEB);
   await lab.host.run(["/bin/sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6"]);
   await startHttpServer(lab.host, { address: "127.0.0.1", port: 8080 });
   await startHttpServer(fabric, { address: "192.0.2.10", port: 8080 });

@@ -4,19 +4,14 @@ import { openLab } from "../src/lab/lab.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
 import { startAgent } from "./support/agent.ts";
 import { output } from "./support/commands.ts";
+import { WEB } from "./support/guest.ts";
 
 const GIGABYTE = 1_000_000_000;
 
 test("a guest downloads 1 GB from a host-local backend", async () => {
   await using lab = await openLab();
   await startHttpServer(lab.host, { address: "127.0.0.1", port: 8080 });
-  const guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  const guest = await lab.addGuest(WEB);
   await startAgent(lab, {
     services: [{ name: "web", address: "169.254.169.254", port: 80, backends: ["127.0.0.1:8080"] }],
     interfaces: [{ name: "vif-*" }],

@@ -5,6 +5,7 @@ import { startHttpServer } from "../src/lab/servers.ts";
 import { waitFor } from "../src/lab/wait.ts";
 import { startAgent, statusOf } from "./support/agent.ts";
 import { CURL, hashOfBytes, hashOfDownload, output, requestFrom, shell } from "./support/commands.ts";
+import { WEB } from "./support/guest.ts";
 
 const SERVICE = "http://169.254.169.254";
 /** On the loopback of both fabrics: the host's routes decide which of them is asked. */
@@ -23,13 +24,7 @@ beforeEach(async () => {
     await output(fabric, ["ip", "addr", "add", `${BACKEND}/32`, "dev", "lo"]);
     await startHttpServer(fabric, { address: "0.0.0.0", port: 8080 });
   }
-  guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  guest = await lab.addGuest(WEB);
 });
 afterEach(() => lab?.close());
 

@@ -5,19 +5,14 @@ import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
 import { CONFIG_FILE, onlink, startAgent } from "./support/agent.ts";
 import { output } from "./support/commands.ts";
+import { WEB } from "./support/guest.ts";
 
 let lab: Lab;
 let guest: Guest;
 
 beforeAll(async () => {
   lab = await openLab();
-  guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  guest = await lab.addGuest(WEB);
   await startHttpServer(lab.host, { address: "127.0.0.1", port: 8080 });
   await startAgent(lab, {
     services: [{ name: "web", address: "169.254.169.254", port: 80, backends: ["127.0.0.1:8080"] }],

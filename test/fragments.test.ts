@@ -4,6 +4,7 @@ import { type Fabric, type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { startDnsServer, startHttpServer } from "../src/lab/servers.ts";
 import { interfaceIn, startAgent, statusOf } from "./support/agent.ts";
 import { dig, hashesOfEcho, output } from "./support/commands.ts";
+import { WEB } from "./support/guest.ts";
 
 const LOCAL = "169.254.169.254";
 const FABRIC = "169.254.169.253";
@@ -20,13 +21,7 @@ let far: Fabric;
 beforeAll(async () => {
   lab = await openLab();
   fabric = await lab.addFabric({ name: "fab0", hostAddress: "192.0.2.1/24", address: "192.0.2.10/24" });
-  guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  guest = await lab.addGuest(WEB);
   far = await behindRouter();
   await Promise.all([
     startHttpServer(lab.host, { address: "127.0.0.1", port: 8080 }),

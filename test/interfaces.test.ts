@@ -6,16 +6,11 @@ import { startHttpServer } from "../src/lab/servers.ts";
 import { waitFor } from "../src/lab/wait.ts";
 import { interfaceIn, metadataAddressIn, startAgent, statusOf } from "./support/agent.ts";
 import { output, requestFrom, shell } from "./support/commands.ts";
+import { WEB } from "./support/guest.ts";
 import { pinnedObjects } from "./support/traces.ts";
 
 const URL = "http://169.254.169.254/";
-const web = {
-  name: "web",
-  link: "veth",
-  behaviour: "on-link",
-  address: "10.0.1.3/24",
-  gateway: "10.0.1.1",
-} as const;
+const web = WEB;
 
 let lab: Lab;
 beforeEach(async () => {

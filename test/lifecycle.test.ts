@@ -6,6 +6,7 @@ import { waitFor } from "../src/lab/wait.ts";
 import { CONFIG_FILE, ONLINK, onlink, startAgent, statusOf, writeConfig } from "./support/agent.ts";
 import { requestFrom, shell } from "./support/commands.ts";
 import { startDownload } from "./support/download.ts";
+import { WEB } from "./support/guest.ts";
 import { hostState, pinnedObjects, stillThere } from "./support/traces.ts";
 
 const LOCAL = "http://169.254.169.254";
@@ -17,14 +18,6 @@ const CONFIG = {
   ],
   interfaces: [{ name: "vif-*" }],
 };
-
-const WEB = {
-  name: "web",
-  link: "veth",
-  behaviour: "on-link",
-  address: "10.0.1.3/24",
-  gateway: "10.0.1.1",
-} as const;
 
 let lab: Lab;
 let guest: Guest;

@@ -10,6 +10,7 @@ import { echoRequest, udpFrame } from "../src/packet/build.ts";
 import { windowsArpRequest } from "../src/packet/fixtures.ts";
 import { interfaceIn, startAgent, statusOf } from "./support/agent.ts";
 import { dig, hashesOfEcho, output, ping } from "./support/commands.ts";
+import { WEB } from "./support/guest.ts";
 
 const LOCAL = "169.254.169.254";
 const FABRIC = "169.254.169.253";
@@ -20,13 +21,7 @@ let guest: Guest;
 beforeAll(async () => {
   lab = await openLab();
   const fabric = await lab.addFabric({ name: "fab0", hostAddress: "192.0.2.1/24", address: "192.0.2.10/24" });
-  guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  guest = await lab.addGuest(WEB);
   const iperf = ["iperf3", "--server", "--forceflush"];
   const [local, remote] = await Promise.all([
     lab.host.start(iperf),

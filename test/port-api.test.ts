@@ -45,20 +45,15 @@ except urllib.error.HTTPError as error:
 print(answer.status, answer.read().decode())
 `;
 
+import { WEB } from "./support/guest.ts";
+
 let lab: Lab;
 let guest: Guest;
 let agent: LabProcess;
 beforeAll(async () => {
   lab = await openLab();
   await startHttpServer(lab.host, { address: "127.0.0.1", port: 8080 });
-  guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-    gatewayOnHost: false,
-  });
+  guest = await lab.addGuest({ ...WEB, gatewayOnHost: false });
   agent = await startAgent(lab, config);
 });
 afterAll(() => lab?.close());

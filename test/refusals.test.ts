@@ -5,6 +5,7 @@ import type { LabProcess } from "../src/lab/process.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
 import { interfaceIn, startAgent, statusOf } from "./support/agent.ts";
 import { CURL, requestFrom } from "./support/commands.ts";
+import { WEB } from "./support/guest.ts";
 
 const SERVICE = "169.254.169.254";
 /** Exit statuses of curl: refused, unreachable or reset while it connects; no answer in the time given. */
@@ -39,13 +40,7 @@ const config = (unknownPort: "reject" | "drop") => ({
 beforeAll(async () => {
   lab = await openLab();
   await lab.addFabric({ name: "fab0", hostAddress: "192.0.2.1/24", address: "192.0.2.10/24" });
-  guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "routed",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  guest = await lab.addGuest({ ...WEB, behaviour: "routed" });
   await startHttpServer(lab.host, { address: "127.0.0.1", port: 8080 });
   agent = await startAgent(lab, config("reject"));
 });

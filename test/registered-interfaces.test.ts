@@ -6,6 +6,7 @@ import type { LabProcess } from "../src/lab/process.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
 import { CONFIG_FILE, interfaceIn, onlink, startAgent, statusOf } from "./support/agent.ts";
 import { CURL, requestFrom } from "./support/commands.ts";
+import { WEB } from "./support/guest.ts";
 
 const URL = "http://169.254.169.254/";
 const config = {
@@ -30,14 +31,7 @@ async function command(...args: string[]) {
 }
 
 async function addGuest() {
-  return lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-    gatewayOnHost: false,
-  });
+  return lab.addGuest({ ...WEB, gatewayOnHost: false });
 }
 
 test("a registration waits for its interface, which is a vif as soon as it is there, and over restarts", async () => {

@@ -6,6 +6,7 @@ import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
 import { CONFIG_FILE, ONLINK, writeConfig } from "./support/agent.ts";
 import { output, requestFrom, shell } from "./support/commands.ts";
+import { WEB } from "./support/guest.ts";
 
 const packaged = (name: string) =>
   readFile(fileURLToPath(new URL(`../packaging/${name}`, import.meta.url)), "utf8");
@@ -26,13 +27,7 @@ let unit: string;
 
 beforeAll(async () => {
   lab = await openLab();
-  guest = await lab.addGuest({
-    name: "web",
-    link: "veth",
-    behaviour: "on-link",
-    address: "10.0.1.3/24",
-    gateway: "10.0.1.1",
-  });
+  guest = await lab.addGuest(WEB);
   await startHttpServer(lab.host, { address: "127.0.0.1", port: 8080 });
   unit = await packaged("onlink.service");
   await mkdir(lab.root + UNITS);
