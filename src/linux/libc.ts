@@ -53,7 +53,7 @@ function errnoName(errno: number): string {
 }
 
 /** Returns what the call gave, or throws the errno that it left. */
-function checked(result: number, syscall: string, sentence: string): number {
+export function checked(result: number, syscall: string, sentence: string): number {
   if (result < 0) {
     throw new SystemError(syscall, koffi.errno(), sentence);
   }

@@ -5,7 +5,7 @@
 import { constants, endianness } from "node:os";
 import koffi from "koffi";
 import { ipv4FromUint32, ipv4ToUint32 } from "../packet/address.ts";
-import { SystemError } from "./libc.ts";
+import { checked } from "./libc.ts";
 
 const libc = koffi.load(null);
 const c = {
@@ -59,11 +59,6 @@ export interface SocketAddress {
 /** What a call gave, or the negative errno that it left. */
 function orErrno(result: number): number {
   return result < 0 ? -koffi.errno() : result;
-}
-
-function checked(result: number, syscall: string, sentence: string): number {
-  if (result < 0) throw new SystemError(syscall, koffi.errno(), sentence);
-  return result;
 }
 
 /** The name of a negative errno that one of these gave means that the call is to be made again later. */

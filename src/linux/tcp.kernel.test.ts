@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { connectTcp, listenTcp, type TcpConnection, type TcpEvents } from "./tcp.ts";
+import { freePort } from "./testing.ts";
 
 const cleanUp: Array<() => void> = [];
 afterEach(() => {
@@ -33,15 +34,6 @@ async function nodeServer(
   cleanUp.push(() => server.close());
   await once(server, "listening");
   return { address: "127.0.0.1", port: (server.address() as AddressInfo).port };
-}
-
-/** A port that nobody listens on. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 async function listen(accept: (connection: TcpConnection, peer: string) => TcpEvents): Promise<number> {

@@ -6,6 +6,7 @@ import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { Writable } from "node:stream";
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
+import { freePort } from "../linux/testing.ts";
 import { createMetadataService, type MetadataService, type MetadataServiceOptions } from "./service.ts";
 import type { MetadataSettings, ProxySettings } from "./settings.ts";
 import type { GuestIdentity } from "./types.ts";
@@ -68,14 +69,6 @@ async function start(
   const port = await freePort();
   service.listen({ address: "127.0.0.1", port });
   return { service, port, log };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** A Node.js server as upstream. */
