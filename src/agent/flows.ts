@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import * as z from "zod";
 import type { Service } from "../config/schema.ts";
 import type { Datapath, Flow, FlowKey } from "../datapath/types.ts";
+import { secondsBetween } from "./clock.ts";
 
 /** States of a flow. */
 export const FLOW_STATES = ["opening", "established", "closing"] satisfies Array<Flow["state"]>;
@@ -151,9 +152,4 @@ function inWords(
     framesIn,
     bytesIn,
   };
-}
-
-/** Seconds, to the millisecond; times of CLOCK_MONOTONIC in ns. A frame may have come since `now` was read. */
-function secondsBetween(then: bigint, now: bigint): number {
-  return Math.max(0, Number((now - then) / 1_000_000n)) / 1000;
 }

@@ -3,6 +3,7 @@ import { DEFAULT_DESTINATION } from "../endpoint/explain.ts";
 import type { Rtnetlink } from "../linux/rtnetlink.ts";
 import type { GuestStats } from "../metadata/stats.ts";
 import { GATEWAY_MAC } from "../packet/address.ts";
+import { secondsBetween } from "./clock.ts";
 import type { AgentEvent } from "./event.ts";
 import type { GuestIdentity } from "./guest-identity.ts";
 import type { Interfaces } from "./interfaces.ts";
@@ -120,11 +121,9 @@ function gatherFacts(name: string, to: WhyFacts["to"], sources: WhySources): Why
   };
 }
 
-const NS_PER_S = 1e9;
-
 function whatWasSeen(evidence: VifEvidence, now: bigint): WhyFacts["seen"] {
   const { arpAsked, arpAnswered, sent, spoofed, counted } = evidence;
-  const ageOf = (time: bigint) => Math.max(0, Number(now - time) / NS_PER_S);
+  const ageOf = (time: bigint) => secondsBetween(time, now);
   const aged = <T extends { time: bigint }>(seen: T | undefined) =>
     seen && { ...seen, age: ageOf(seen.time) };
   const last = (time: bigint | undefined) => (time === undefined ? undefined : { age: ageOf(time) });

@@ -5,6 +5,7 @@ import { type Agent, startAgent } from "../agent/agent.ts";
 import { messageOf } from "../agent/errors.ts";
 import { checkCapabilities } from "../agent/host-checks.ts";
 import { bpffsToMount } from "../agent/runtime-dir.ts";
+import type { AgentStatus } from "../agent/status.ts";
 import { createMetrics } from "../api/metrics.ts";
 import { servePortApi } from "../api/port-api.ts";
 import { checkSocketPath, serveApi } from "../api/server.ts";
@@ -53,7 +54,8 @@ export async function run(options: { config: string; logLevel: string }): Promis
       const { listen } = config.api;
       if (listen !== undefined)
         served.push(await servePortApi({ listen, ports: agent.ports, measured: { agent, metrics } }));
-      const { services, interfaces, fabric } = agent.status({ counted: () => false });
+      const status = agent.status({ counted: () => false });
+      const { services, interfaces, fabric } = status;
       log.info(
         {
           services: services.length,
@@ -66,7 +68,7 @@ export async function run(options: { config: string; logLevel: string }): Promis
         },
         "ready",
       );
-      manager.status(statusLine(agent));
+      manager.status(statusLine(status));
       manager.ready();
       const signal = await end.reached;
       log.info({ signal }, "stopping; the datapath stays in place");
@@ -101,7 +103,7 @@ function followConfig(
 ): { close(): void } {
   const reload = () => {
     agent.reload(loadConfig(file));
-    manager.status(statusLine(agent));
+    manager.status(statusLine(agent.status({ counted: () => false })));
   };
   const onHangup = () => {
     log.info({ file }, "reading the configuration again");
@@ -129,8 +131,7 @@ function followConfig(
 }
 
 /** The agent in a line, for the service manager. */
-function statusLine(agent: Agent): string {
-  const { services, interfaces, configuration } = agent.status({ counted: () => false });
+function statusLine({ services, interfaces, configuration }: AgentStatus): string {
   const attached = interfaces.filter(({ state }) => state === "attached").length;
   const refused =
     configuration.errors === undefined ? "" : `; configuration refused: ${configuration.errors[0]}`;

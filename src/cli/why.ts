@@ -1,3 +1,4 @@
+import { firstBroken } from "../agent/why.ts";
 import { fetchWhy } from "../api/client.ts";
 import type { WhyBody } from "../api/why.ts";
 import { isIpv4 } from "../packet/address.ts";
@@ -19,7 +20,7 @@ export async function why(
   process.stdout.write(
     options.json ? `${JSON.stringify(body, null, 2)}\n` : formatWhy(body, paintFor(process.stdout)),
   );
-  return body.links.some(({ state }) => state === "broken") ? EXIT.failed : EXIT.ok;
+  return firstBroken(body.links) === undefined ? EXIT.ok : EXIT.failed;
 }
 
 /** `ADDRESS` or `ADDRESS:PORT`. Throws `CommandError`. */
@@ -45,7 +46,7 @@ export function formatWhy({ interface: name, addresses, to, links }: WhyBody, pa
     const painted = state === "broken" ? paint.bad(word) : state === "ok" ? paint.good(word) : word;
     return `  ${painted}  ${link.padEnd(width)}  ${says}${age === undefined ? "" : `, ${ago(age)}`}\n`;
   });
-  const broken = links.find(({ state }) => state === "broken");
+  const broken = firstBroken(links);
   const verdict =
     broken === undefined
       ? "As far as this host has seen, nothing is broken.\n"
