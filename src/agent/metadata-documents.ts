@@ -7,7 +7,7 @@ import {
   type Json,
 } from "../config/guest-metadata.ts";
 import { formatPath } from "../config/load.ts";
-import type { FieldError } from "../config/registration.ts";
+import { type FieldError, formatFieldErrors } from "../config/registration.ts";
 import type { GuestMetadataSource } from "../metadata/builtin.ts";
 import { mergePatch } from "../metadata/json.ts";
 import { GUEST_KEY, guestKey } from "./guest-key.ts";
@@ -19,7 +19,7 @@ export class MetadataError extends Error {
   override readonly name = "MetadataError";
   readonly errors: readonly FieldError[];
   constructor(errors: readonly FieldError[]) {
-    super(errors.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`)).join("\n"));
+    super(formatFieldErrors(errors));
     this.errors = errors;
   }
 }

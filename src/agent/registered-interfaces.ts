@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import { isPattern } from "../config/names.ts";
-import { type FieldError, parseRegistration } from "../config/registration.ts";
+import { type FieldError, formatFieldErrors, parseRegistration } from "../config/registration.ts";
 import type { Config, InterfaceRule } from "../config/schema.ts";
 import type { Registration, Registrations } from "./interfaces.ts";
 import { openJsonFolder } from "./json-folder.ts";
@@ -13,7 +13,7 @@ export class RegistrationError extends Error {
   readonly kind: "invalid" | "conflict" | "unknown";
   readonly errors: readonly FieldError[];
   constructor(kind: RegistrationError["kind"], errors: readonly FieldError[]) {
-    super(errors.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`)).join("\n"));
+    super(formatFieldErrors(errors));
     this.kind = kind;
     this.errors = errors;
   }

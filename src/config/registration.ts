@@ -12,6 +12,11 @@ export interface FieldError {
   message: string;
 }
 
+/** The errors as text, a line for each: `mac: wrong`, or the message alone where it is about no field. */
+export function formatFieldErrors(errors: readonly FieldError[]): string {
+  return errors.map(({ field, message }) => (field === "" ? message : `${field}: ${message}`)).join("\n");
+}
+
 /** The rule of an interface that is registered, or everything that is wrong with it. */
 export type RegistrationResult = { ok: true; rule: InterfaceRule } | { ok: false; errors: FieldError[] };
 
