@@ -450,25 +450,38 @@ static __always_inline bool carry_flow(struct scratch *scratch)
 	return true;
 }
 
-/* What the agent looks for in a shard. */
+/* What the agent looks for in a shard: the flows whose fields (enum flow_field, or'ed) are a key of flow_filters. */
 struct flow_search {
-	struct flow_filter filter;
+	__u32 fields;
 	__u32 found;
 };
 
-static __always_inline bool is_wanted(const struct flow_filter *filter, const struct flow_key *key, const struct flow *flow)
+static __always_inline bool is_wanted(const struct flow_search *search, const struct flow_key *key, const struct flow *flow)
 {
-	return (!filter->vif || filter->vif == key->vif) && (!filter->service || filter->service == flow->service) &&
-	       (!filter->ifindex || filter->ifindex == flow->ifindex) &&
-	       (!filter->backend_port || filter->backend_port == flow->backend_port) &&
-	       (is_no_address(&filter->backend) || is_same_address(&filter->backend, &flow->backend));
+	struct flow_filter filter = {};
+	__u32 *found;
+
+	if (search->fields & FLOW_FIELD_VIF)
+		filter.vif = key->vif;
+	if (search->fields & FLOW_FIELD_SERVICE)
+		filter.service = flow->service;
+	if (search->fields & FLOW_FIELD_IFINDEX)
+		filter.ifindex = flow->ifindex;
+	if (search->fields & FLOW_FIELD_BACKEND) {
+		filter.backend = flow->backend;
+		filter.backend_port = flow->backend_port;
+	}
+	found = bpf_map_lookup_elem(&flow_filters, &filter);
+	if (found)
+		__sync_fetch_and_add(found, 1);
+	return found;
 }
 
 static long end_flow_if_wanted(void *shard, struct flow_key *key, struct flow *flow, struct flow_search *search)
 {
 	struct flow_key own = *key;
 
-	if (!is_wanted(&search->filter, key, flow))
+	if (!is_wanted(search, key, flow))
 		return 0;
 	end_flow(shard, &own, flow);
 	search->found++;
@@ -477,17 +490,16 @@ static long end_flow_if_wanted(void *shard, struct flow_key *key, struct flow *f
 
 static long count_flow_if_wanted(void *shard, struct flow_key *key, struct flow *flow, struct flow_search *search)
 {
-	search->found += is_wanted(&search->filter, key, flow);
+	search->found += is_wanted(search, key, flow);
 	return 0;
 }
 
-/* Reads what to look for, and in which shard (cb[0]), from the agent's test run; NULL where there is no such shard. */
+/* Reads by which fields to look (cb[1]), and in which shard (cb[0]), from the agent's test run; NULL where there is no such shard. */
 static __always_inline void *read_search(struct __sk_buff *skb, struct flow_search *search)
 {
 	__u32 shard = skb->cb[0];
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &search->filter, sizeof(search->filter)))
-		return NULL;
+	search->fields = skb->cb[1];
 	return bpf_map_lookup_elem(&flows, &shard);
 }
 

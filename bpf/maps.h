@@ -12,6 +12,7 @@
 #define MAX_FLOWS 65536
 #define MAX_VIF_ADDRESSES 65536
 #define MAX_DEFENCES 8192
+#define MAX_FLOW_FILTERS 16384
 #define EVENTS_BYTES (1 << 20)
 
 /* Written by the agent. */
@@ -170,6 +171,17 @@ struct {
 	__type(key, __u32);
 	__array(values, struct flows_of_shard);
 } flows SEC(".maps");
+
+/*
+ * Written by the agent for as long as it looks for flows: many sets of them in one walk. Value: how many were found, by the datapath.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_FLOW_FILTERS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, struct flow_filter);
+	__type(value, __u32);
+} flow_filters SEC(".maps");
 
 /* Written by the datapath alone. */
 struct {

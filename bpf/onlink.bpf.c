@@ -250,7 +250,7 @@ int onlink_fabric(struct __sk_buff *skb)
  * datapath. Those that look for flows go through one shard at a time, so that a million flows do not hold up a CPU.
  */
 
-/* Ends the flows of shard cb[0] that the frame's struct flow_filter is about. Returns how many. */
+/* Ends the flows of shard cb[0] whose fields cb[1] (enum flow_field) are a key of flow_filters. Returns how many. */
 SEC("tc")
 int onlink_end_flows(struct __sk_buff *skb)
 {

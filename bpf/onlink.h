@@ -272,7 +272,15 @@ struct flow {
 	__u32 pad2;
 };
 
-/* Which flows a program is to look for, given to it behind an empty Ethernet header; zero stands for any. */
+/* By which fields of theirs flows are looked for, or'ed. */
+enum flow_field {
+	FLOW_FIELD_VIF = 1,
+	FLOW_FIELD_SERVICE = 2,
+	FLOW_FIELD_BACKEND = 4,       /* address and port */
+	FLOW_FIELD_IFINDEX = 8,
+};
+
+/* Which flows are looked for: key of map flow_filters. Fields by which nobody looks are zero. */
 struct flow_filter {
 	struct ip_address backend;
 	__u32 vif;                    /* ifindex */

@@ -42,11 +42,12 @@ export function fakeDatapath(): FakeDatapath {
         vifs.delete(ifindex);
       },
       hasFlows: ({ ifindex }) => ifindex !== undefined && fake.flowsThrough.includes(ifindex),
-      endFlows({ service, backend }) {
-        writes.push(
-          `end flows of service ${service}${backend ? ` to ${backend.address}:${backend.port}` : ""}`,
+      endFlows(filters) {
+        const texts = filters.map(
+          ({ service, backend }) => `${service}${backend ? ` to ${backend.address}:${backend.port}` : ""}`,
         );
-        return 0;
+        if (texts.length > 0) writes.push(`end flows of service ${texts.join(", ")}`);
+        return filters.map(() => 0);
       },
       attach(program: ProgramName, ifindex: number) {
         const failure = broken.get(ifindex);

@@ -98,6 +98,10 @@ function mapsFrom(maps: ServiceMaps) {
         case "set-service":
           services.set(keyText(operation.key), [operation.key, operation.entry]);
           break;
+        case "end-flows":
+          for (const id of operation.services)
+            expect([...services.values()].map(([, entry]) => entry.id)).toContain(id);
+          break;
         case "delete-service":
           expect(services.delete(keyText(operation.key))).toBe(true);
           break;
@@ -290,7 +294,8 @@ describe("plan", () => {
       expect(reach([serviceWith(other, 0)], ENDS - 1n)).toEqual([]);
       expect(reach([serviceWith(other, 0)], ENDS)).toEqual([
         { kind: "delete-address", address: key.address },
-        { kind: "delete-service", key, id: 1 },
+        { kind: "end-flows", services: [1] },
+        { kind: "delete-service", key },
       ]);
     });
 
@@ -307,8 +312,18 @@ describe("plan", () => {
       expect(reach([], NOW).map(({ kind }) => kind)).toEqual([
         "set-service",
         "delete-address",
+        "end-flows",
         "delete-service",
         "delete-backend",
+      ]);
+    });
+
+    it("goes with others whose drains end, the flows of all of them found in one walk", () => {
+      const { reach } = setUp(5000);
+      reach([serviceWith(key, 5000), serviceWith(other, 5000)], NOW);
+      reach([], NOW);
+      expect(reach([], ENDS).filter(({ kind }) => kind === "end-flows")).toEqual([
+        { kind: "end-flows", services: [1, 2] },
       ]);
     });
   });

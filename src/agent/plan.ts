@@ -32,8 +32,9 @@ export type Operation =
   | { kind: "set-backend"; key: BackendKey; entry: BackendEntry }
   | { kind: "delete-backend"; key: BackendKey }
   | { kind: "set-service"; key: ServiceKey; entry: ServiceEntry }
-  /** Ends the flows that are left, too: `id` is what they are known by. */
-  | { kind: "delete-service"; key: ServiceKey; id: number }
+  /** Before these services are deleted; by their ids. */
+  | { kind: "end-flows"; services: number[] }
+  | { kind: "delete-service"; key: ServiceKey }
   | { kind: "set-address"; address: string; services: number }
   | { kind: "delete-address"; address: string };
 
@@ -79,13 +80,18 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
   }
 
   const drainServices: Operation[] = [];
+  const endingFlows: number[] = [];
   const deleteServices: Operation[] = [];
   for (const [key, before] of actual.services) {
     if (wantedServices.has(serviceKeyText(key))) continue;
     const entry = draining(before, now);
     if (!sameService(before, entry)) drainServices.push({ kind: "set-service", key, entry });
     if (entry.drainEnds > now) keepAddress(key);
-    else deleteServices.push({ kind: "delete-service", key, id: entry.id });
+    else {
+      // An entry that was never filled has none.
+      if (entry.id !== 0) endingFlows.push(entry.id);
+      deleteServices.push({ kind: "delete-service", key });
+    }
   }
 
   const grownAddresses: Operation[] = [];
@@ -111,6 +117,8 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
     ...drainServices,
     ...shrunkAddresses,
     ...deleteAddresses,
+    // In this order: flows without a service would be found by nobody, were the agent killed in between.
+    ...(endingFlows.length > 0 ? [{ kind: "end-flows", services: endingFlows } as const] : []),
     ...deleteServices,
     ...deleteSlots,
   ];
@@ -184,9 +192,10 @@ export function apply(datapath: ServiceTables & Pick<Datapath, "endFlows">, oper
     case "set-service":
       datapath.services.set(operation.key, operation.entry);
       break;
+    case "end-flows":
+      datapath.endFlows(operation.services.map((service) => ({ service })));
+      break;
     case "delete-service":
-      // In this order: flows without a service would be found by nobody, had the agent been killed in between.
-      if (operation.id !== 0) datapath.endFlows({ service: operation.id });
       datapath.services.delete(operation.key);
       break;
     case "set-address":

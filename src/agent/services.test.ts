@@ -295,8 +295,7 @@ describe("services", () => {
       `set service {"address":"169.254.169.253","port":53,"protocol":"tcp"} ${entry.replace("2", "3")}`,
       'delete backend {"service":2,"slot":0}',
       'delete backend {"service":3,"slot":0}',
-      "end flows of service 2 to 192.0.2.1:53",
-      "end flows of service 3 to 192.0.2.1:53",
+      "end flows of service 2 to 192.0.2.1:53, 3 to 192.0.2.1:53",
       "detach fabric 2",
       "fabric is ",
     ]);
@@ -455,10 +454,7 @@ interfaces: [{ name: "tap*" }]`,
     services.reconcile();
     expect(ended()).toEqual([]);
     services.configure({ ...config, services: [web!, { ...dns!, backends: dns!.backends.slice(1) }] });
-    expect(ended()).toEqual([
-      "end flows of service 2 to 192.0.2.1:53",
-      "end flows of service 3 to 192.0.2.1:53",
-    ]);
+    expect(ended()).toEqual(["end flows of service 2 to 192.0.2.1:53, 3 to 192.0.2.1:53"]);
   });
 
   it("a backend without a route keeps its flows; they end when it goes from the configuration", () => {
@@ -473,8 +469,7 @@ interfaces: [{ name: "tap*" }]`,
     const [web, dns] = now.services;
     services.configure({ ...now, services: [web!, { ...dns!, backends: dns!.backends!.slice(1) }] });
     expect(takeWrites().filter((write) => write.startsWith("end flows"))).toEqual([
-      "end flows of service 2 to 192.0.2.1:53",
-      "end flows of service 3 to 192.0.2.1:53",
+      "end flows of service 2 to 192.0.2.1:53, 3 to 192.0.2.1:53",
     ]);
   });
 

@@ -141,8 +141,11 @@ export function createServices(options: ServicesOptions): Services {
       apply(tables, operation);
       logRemoval(operation, log);
     }
-    for (const { id, service, address, port } of gone) {
-      const flows = datapath.endFlows({ service: id, backend: { address, port } });
+    const ended = datapath.endFlows(
+      gone.map(({ id, address, port }) => ({ service: id, backend: { address, port } })),
+    );
+    for (const [index, { service, address, port }] of gone.entries()) {
+      const flows = ended[index]!;
       if (flows === 0) continue;
       log.info({ service, backend: `${address}:${port}`, flows }, "backend gone; its flows ended");
     }

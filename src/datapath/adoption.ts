@@ -45,7 +45,7 @@ const FLOW_MAPS = [
 ];
 /** Maps whose entries mean nothing for longer than a moment, or are made anew with the flows. */
 const NOT_COPIED = new Set([
-  ...["events", "scratch", "sweeper", "fragments", "defences"],
+  ...["events", "scratch", "sweeper", "fragments", "defences", "flow_filters"],
   ...FLOW_MAPS.filter((name) => name !== "vif_states"),
 ]);
 

@@ -711,8 +711,8 @@ describe("flows end", () => {
     for (let port = 1; port <= 4; port++)
       redirected("vif", query({ destinationPort: 123, sourcePort: port }));
     redirected("vif", syn());
-    expect(datapath.endFlows({ vif: 2 })).toBe(0);
-    expect(datapath.endFlows({ vif: LOOPBACK, service: 4 })).toBe(4);
+    expect(datapath.endFlows([{ vif: 2 }])).toEqual([0]);
+    expect(datapath.endFlows([{ vif: LOOPBACK, service: 4 }])).toEqual([4]);
     expect(datapath.flowCount(LOOPBACK)).toBe(1);
     for (let port = 5; port <= 8; port++)
       redirected("vif", query({ destinationPort: 123, sourcePort: port }));
@@ -727,10 +727,10 @@ describe("flows end", () => {
     const [, { service, backend: address, backendPort: port }] = allFlows(datapath).find(
       ([key]) => key.protocol === "udp",
     )!;
-    expect(datapath.endFlows({ service, backend: { address, port: port + 1 } })).toBe(0);
-    expect(datapath.endFlows({ service, backend: { address: "192.0.2.99", port } })).toBe(0);
-    expect(datapath.endFlows({ service: service + 1, backend: { address, port } })).toBe(0);
-    expect(datapath.endFlows({ service, backend: { address, port } })).toBe(1);
+    expect(datapath.endFlows([{ service, backend: { address, port: port + 1 } }])).toEqual([0]);
+    expect(datapath.endFlows([{ service, backend: { address: "192.0.2.99", port } }])).toEqual([0]);
+    expect(datapath.endFlows([{ service: service + 1, backend: { address, port } }])).toEqual([0]);
+    expect(datapath.endFlows([{ service, backend: { address, port } }])).toEqual([1]);
     expect(allFlows(datapath).map(([key]) => key.protocol)).toEqual(["tcp"]);
   });
 

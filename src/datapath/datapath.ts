@@ -13,7 +13,7 @@ import { adoptMaps, mapFolders, planMaps, removeFolder } from "./adoption.ts";
 import { detach, isAttached, listAttachments, openAttachments, renewAll } from "./attachments.ts";
 import { openCounters } from "./counters.ts";
 import { DatapathError } from "./errors.ts";
-import { flowPage, makeShards, openShards, searchFlows } from "./flows.ts";
+import { flowPage, makeShards, openFlowSearch, openShards } from "./flows.ts";
 import {
   backendKeyLayout,
   backendLayout,
@@ -124,6 +124,7 @@ function overObject(
   const vifs = openVifs(map, counters);
   const first = u32Layout.encode({ value: 0 });
   const shards = openShards(join(pinDir, "maps"));
+  const search = openFlowSearch(map("flow_filters"), shards.length);
   const attachments = openAttachments({ pinDir, how, program });
   const storedSettings = () => {
     const bytes = new Uint8Array(settingsLayout.size);
@@ -135,11 +136,9 @@ function overObject(
     lookupElement(flowTotal, first, bytes);
     return u32Layout.read(bytes).value;
   };
-  // Without any flow there is nothing to go through, which for a thousand services one after the other takes its time.
-  const endFlows = (filter: FlowFilter) =>
-    countFlows() === 0
-      ? 0
-      : shards.reduce((sum, _, shard) => sum + searchFlows(program("end_flows"), shard, filter), 0);
+  // Without any flow there is nothing to go through.
+  const endFlows = (filters: readonly FlowFilter[]) =>
+    countFlows() === 0 ? filters.map(() => 0) : search.each(program("end_flows"), filters);
 
   const serviceAddresses = openMap(
     map("service_addresses"),
@@ -186,11 +185,11 @@ function overObject(
     },
     vifs: vifs.all,
     setVif: vifs.set,
-    removeVif: (index) => vifs.remove(index, () => endFlows({ vif: index })),
+    removeVif: (index) => vifs.remove(index, () => endFlows([{ vif: index }])),
     vifEvidence: vifs.evidence,
     flowPage: ({ cursor, limit }) => flowPage(shards, cursor, limit),
     endFlows,
-    hasFlows: (filter) => shards.some((_, shard) => searchFlows(program("count_flows"), shard, filter) > 0),
+    hasFlows: (filter) => search.any(program("count_flows"), filter),
     attach: attachments.attach,
     detach: attachments.detach,
     attachments: () => listAttachments(pinDir),

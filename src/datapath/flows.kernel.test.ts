@@ -1,7 +1,10 @@
 /** The list of flows, page by page. */
+import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { udpFrame } from "../packet/build.ts";
 import { loadDatapath, removeDatapath } from "./datapath.ts";
+import { flowFilterLayout, u32Layout } from "./layout.ts";
+import { closeFd, getPinned, updateElement } from "./libbpf.ts";
 import { allFlows, openPrivateBpffs, SERVICE, SETTINGS, VIF } from "./testing.ts";
 import type { Datapath } from "./types.ts";
 
@@ -75,7 +78,7 @@ describe("flowPage", () => {
     for (const port of range(1, 1 + FLOWS)) open(port);
     for (const port of range(10_001, 10_101)) open(port, 123);
     const pages = listPorts(100, (page) => {
-      if (page === 3) datapath.endFlows({ service: 2 });
+      if (page === 3) datapath.endFlows([{ service: 2 }]);
       open(20_000 + page);
     });
     expect(sorted(pages.flat().filter((port) => port <= FLOWS))).toEqual(range(1, 1 + FLOWS));
@@ -117,10 +120,31 @@ describe("searched", () => {
     ];
     for (const filter of none) {
       expect(datapath.hasFlows(filter), JSON.stringify(filter)).toBe(false);
-      expect(datapath.endFlows(filter)).toBe(0);
+      expect(datapath.endFlows([filter])).toEqual([0]);
     }
-    expect(datapath.endFlows({ service: 1, backend: { address: "127.0.0.1", port: 53 } })).toBe(2);
+    expect(datapath.endFlows([{ service: 1, backend: { address: "127.0.0.1", port: 53 } }])).toEqual([2]);
     expect(allFlows(datapath).map(([key]) => key.servicePort)).toEqual([123]);
     expect(datapath.flowCount()).toBe(1);
+  });
+
+  it("by many filters at once, each with its own count", () => {
+    for (const port of range(1, 11)) open(port);
+    for (const port of range(1, 6)) open(port, 123);
+    const others = range(3, 3003).map((service) => ({ service }));
+    const dns = { service: 1, backend: { address: "127.0.0.1", port: 53 } };
+    expect(datapath.endFlows([...others, { service: 2 }, dns])).toEqual([...others.map(() => 0), 5, 10]);
+    expect(datapath.flowCount()).toBe(0);
+    expect(datapath.endFlows([])).toEqual([]);
+  });
+
+  it("by nothing that an agent left behind that was killed meanwhile", () => {
+    open(1);
+    open(1, 123);
+    const left = getPinned(join(bpffs.path, "maps", "flow_filters"))!;
+    const filter = { vif: 0, service: 1, ifindex: 0, backend: "", backendPort: 0 };
+    updateElement(left, flowFilterLayout.encode(filter), u32Layout.encode({ value: 0 }));
+    closeFd(left);
+    expect(datapath.endFlows([{ service: 2 }])).toEqual([1]);
+    expect(allFlows(datapath).map(([key]) => key.servicePort)).toEqual([53]);
   });
 });

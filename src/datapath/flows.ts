@@ -1,8 +1,15 @@
 /** The flow maps: made, listed page by page, and searched by the datapath itself. */
 import { join } from "node:path";
-import { ETHERNET_HEADER_LENGTH } from "../packet/ethernet.ts";
+import { ETHERNET_MIN_LENGTH } from "../packet/ethernet.ts";
 import { DatapathError } from "./errors.ts";
-import { FLOW_SHARDS, flowFilterLayout, flowKeyLayout, flowLayout, u32Layout } from "./layout.ts";
+import {
+  FLOW_FIELDS,
+  FLOW_SHARDS,
+  flowFilterLayout,
+  flowKeyLayout,
+  flowLayout,
+  u32Layout,
+} from "./layout.ts";
 import {
   BPF_F_NO_PREALLOC,
   type BpfObject,
@@ -12,13 +19,18 @@ import {
   lookupElement,
   MAP_TYPE,
   type MapAttributes,
+  mapAttributes,
   mapFd,
   nextBatch,
   pinObject,
   testRun,
   updateElement,
 } from "./libbpf.ts";
+import { openMap, plain, single } from "./maps.ts";
 import type { Flow, FlowFilter, FlowKey, FlowPage } from "./types.ts";
+
+/** For programs that are given all by other ways; the kernel wants a frame. */
+const EMPTY_FRAME = new Uint8Array(ETHERNET_MIN_LENGTH);
 
 /**
  * Room in one shard for the flows that it holds on average: the hash does not spread them evenly, and a shard that is full refuses new flows though
@@ -114,13 +126,72 @@ export function flowPage(shards: readonly number[], cursor: string | undefined, 
   return { flows };
 }
 
-/** What a program finds in one shard, given the filter behind an empty Ethernet header (`struct flow_filter`). */
-export function searchFlows(program: number, shard: number, filter: FlowFilter): number {
-  const frame = new Uint8Array(ETHERNET_HEADER_LENGTH + flowFilterLayout.size);
-  const { vif = 0, service = 0, ifindex = 0, backend = { address: "", port: 0 } } = filter;
-  frame.set(
-    flowFilterLayout.encode({ vif, service, ifindex, backend: backend.address, backendPort: backend.port }),
-    ETHERNET_HEADER_LENGTH,
+/** Looks through the flows for those that filters are about. */
+export interface FlowSearch {
+  /** Runs a program (`onlink_end_flows` or `onlink_count_flows`) over all flows; how many it found for each filter. */
+  each(program: number, filters: readonly FlowFilter[]): number[];
+  /** Whether a program finds any; it goes no further than it has to. */
+  any(program: number, filter: FlowFilter): boolean;
+}
+
+/**
+ * A search over so many shards by the map `flow_filters`, whose descriptor is `fd`. However many filters there are, all that look at the same
+ * fields take one walk, up to the capacity of the map, which is empty but for that time.
+ */
+export function openFlowSearch(fd: number, shards: number): FlowSearch {
+  const map = openMap(fd, plain(flowFilterLayout), single(u32Layout, "value"));
+  const { maxEntries } = mapAttributes(fd);
+
+  /** One walk, shard by shard, so that a million flows do not hold up a CPU. */
+  function* walk(program: number, filters: readonly FlowFilter[]): Generator<number> {
+    // An agent that was killed may have left some.
+    for (const [key] of map.entries()) map.delete(key);
+    for (const filter of filters) map.set(toStruct(filter), 0);
+    const fields = fieldsOf(filters[0]!);
+    for (let shard = 0; shard < shards; shard++)
+      yield testRun(program, EMPTY_FRAME, { cb: [shard, fields] }).verdict;
+  }
+
+  return {
+    each(program, filters) {
+      const counts = new Map<FlowFilter, number>();
+      for (const same of groupBy(filters, fieldsOf).values()) {
+        for (let first = 0; first < same.length; first += maxEntries) {
+          const some = same.slice(first, first + maxEntries);
+          for (const _ of walk(program, some));
+          for (const filter of some) counts.set(filter, map.get(toStruct(filter)) ?? 0);
+        }
+      }
+      return filters.map((filter) => counts.get(filter)!);
+    },
+    any(program, filter) {
+      for (const found of walk(program, [filter])) if (found > 0) return true;
+      return false;
+    },
+  };
+}
+
+function groupBy<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> {
+  const groups = new Map<K, T[]>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const group = groups.get(key);
+    if (group === undefined) groups.set(key, [item]);
+    else group.push(item);
+  }
+  return groups;
+}
+
+/** The fields that a filter looks at, `enum flow_field`. */
+function fieldsOf({ vif, service, backend, ifindex }: FlowFilter): number {
+  return (
+    (vif === undefined ? 0 : FLOW_FIELDS.vif) |
+    (service === undefined ? 0 : FLOW_FIELDS.service) |
+    (backend === undefined ? 0 : FLOW_FIELDS.backend) |
+    (ifindex === undefined ? 0 : FLOW_FIELDS.ifindex)
   );
-  return testRun(program, frame, { cb: [shard] }).verdict;
+}
+
+function toStruct({ vif = 0, service = 0, ifindex = 0, backend = { address: "", port: 0 } }: FlowFilter) {
+  return { vif, service, ifindex, backend: backend.address, backendPort: backend.port };
 }

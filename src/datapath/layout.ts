@@ -210,6 +210,9 @@ export const flowLayout = struct("flow", {
   pad2: padding(4, 4),
 });
 
+/** `enum flow_field`. */
+export const FLOW_FIELDS = { vif: 1, service: 2, backend: 4, ifindex: 8 };
+
 export const flowFilterLayout = struct("flow_filter", {
   backend: ipAddress,
   vif: u32,

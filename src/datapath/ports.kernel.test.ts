@@ -43,7 +43,7 @@ test("one is used again only when all others have been, since the backend may ho
     datapath.serviceAddresses.set(SERVICE, { services: 1 });
     const ports = [40000, 40001, 40002, 40003, 40004].map((guestPort) => {
       const port = portOf(datapath, guestPort);
-      datapath.endFlows({ vif: LOOPBACK });
+      datapath.endFlows([{ vif: LOOPBACK }]);
       return port;
     });
     expect(ports).toEqual([61000, 61001, 61002, 61003, 61000]);

@@ -303,8 +303,11 @@ export interface Datapath {
   setVif(ifindex: number, vif: Vif): void;
   /** Forgets a vif, its state, its counters and its flows. */
   removeVif(ifindex: number): void;
-  /** Ends the flows that the filter is about; returns how many. Clients are not told. */
-  endFlows(filter: FlowFilter): number;
+  /**
+   * Ends the flows that the filters are about; returns how many for each. Clients are not told. Filters that look at the same fields take one walk
+   * through all flows together.
+   */
+  endFlows(filters: readonly FlowFilter[]): number[];
   /** Whether there is a flow that the filter is about. */
   hasFlows(filter: FlowFilter): boolean;
   /**

@@ -120,7 +120,7 @@ export function openKernel() {
 
     /** Forgets flows, fragments, defences and what was learned; the configuration stays. */
     reset(vifs: Map<number, Vif>, settings: Settings): void {
-      inside(() => datapath.endFlows({}));
+      inside(() => datapath.endFlows([{}]));
       for (const [key] of entries(maps.fragments, fragmentKeyLayout.size, fragmentLayout.size))
         deleteElement(maps.fragments, key);
       for (const [key] of entries(maps.defences, defenceKeyLayout.size, timeLayout.size))
