@@ -110,18 +110,24 @@ test("a backend that fails its checks is out of use; with none left the guest is
   const server = (address: string) => startHttpServer(fabric, { address, port: 8080 });
   const first = await server(FIRST);
   const second = await server(SECOND);
-  const agent = await start({
+  const service = {
     backends: [`${FIRST}:8080`, `${SECOND}:8080`],
     healthCheck: { type: "tcp", ...check },
-  });
+  };
+  const killed = await start(service);
   expect((await backends()).map(({ state, health }) => ({ state, health: health?.state }))).toEqual([
     { state: "in use", health: "healthy" },
     { state: "in use", health: "healthy" },
   ]);
 
   await second.stop();
-  await agent.waitForLine(new RegExp(`"backend":"${SECOND}:8080","reason":"unhealthy: connection refused"`));
+  await killed.waitForLine(new RegExp(`"backend":"${SECOND}:8080","reason":"unhealthy: connection refused"`));
   for (let count = 0; count < 10; count++) await requestFrom(guest, SERVICE);
+
+  await killed.stop("SIGKILL");
+  const agent = await start(service);
+  for (let count = 0; count < 10; count++) await requestFrom(guest, SERVICE);
+  expect((await backends())[1]).toMatchObject({ address: SECOND, health: { state: "unhealthy" } });
 
   await first.stop();
   await agent.waitForLine(new RegExp(`"backend":"${FIRST}:8080","reason":"unhealthy: connection refused"`));

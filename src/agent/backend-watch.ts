@@ -4,6 +4,7 @@ import { checkBackend } from "./checks.ts";
 import { createHealth, type Health } from "./health.ts";
 import { createNames, type Names } from "./names.ts";
 import { createLookup } from "./resolver.ts";
+import { loadHealth, saveHealth } from "./saved-health.ts";
 import { loadNames, saveNames } from "./saved-names.ts";
 import { namesOf } from "./services.ts";
 
@@ -27,7 +28,13 @@ export function watchBackends(
     onChange: (name) => onChange((service) => namesOf(service).includes(name)),
     log,
   });
-  const health = createHealth(checkBackend, (name) => onChange((service) => service.name === name));
+  const health = createHealth({
+    checkOnce: checkBackend,
+    saved: loadHealth(agent.stateDir, log),
+    save: (unhealthy) => saveHealth(agent.stateDir, unhealthy),
+    onChange: (name) => onChange((service) => service.name === name),
+    log,
+  });
   return {
     names,
     health,

@@ -14,6 +14,7 @@ import { RESERVED_PORTS } from "./prepare.ts";
 import { registrationsDir } from "./registered-interfaces.ts";
 import { formatPortRanges, type PortRange, parsePortRanges, subtractPorts } from "./reserved-ports.ts";
 import { type AgentRecord, lockRuntimeDir, readRecord, runtimePaths } from "./runtime-dir.ts";
+import { healthFile } from "./saved-health.ts";
 import { metadataAddressFile } from "./saved-metadata-addresses.ts";
 import { namesFile } from "./saved-names.ts";
 
@@ -71,6 +72,7 @@ function takeOutside(
     const files = [
       [metadataAddressFile(stateDir), "metadata addresses"],
       [namesFile(stateDir), "addresses of names"],
+      [healthFile(stateDir), "health of backends"],
       [metadataKeyFile(stateDir), "key of metadata tokens"],
     ] as const;
     for (const [file, what] of files) {

@@ -1,6 +1,8 @@
+import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { HealthCheck } from "../config/schema.ts";
 import { createHealth } from "./health.ts";
+import type { UnhealthyBackend } from "./saved-health.ts";
 
 const CHECK: HealthCheck = {
   type: "tcp",
@@ -23,18 +25,22 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-function setUp() {
+function setUp(saved: UnhealthyBackend[] = []) {
   const failing = new Map<string, string>();
   const checked: string[] = [];
   const changes: string[] = [];
-  const health = createHealth(
-    async ({ address }) => {
+  const saves: UnhealthyBackend[][] = [];
+  const health = createHealth({
+    checkOnce: async ({ address }) => {
       checked.push(address);
       return failing.get(address);
     },
-    (service) => changes.push(service),
-  );
-  return { failing, checked, changes, health };
+    saved,
+    save: (unhealthy) => saves.push(unhealthy),
+    onChange: (service) => changes.push(service),
+    log: pino({ enabled: false }),
+  });
+  return { failing, checked, changes, saves, health };
 }
 const pass = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
@@ -108,11 +114,45 @@ describe("health", () => {
     expect(checked.length).toBe(5);
   });
 
+  it("keeps what is unhealthy over a restart, until the first check says otherwise", async () => {
+    const first = setUp();
+    first.health.follow(WEB, [A, B]);
+    first.failing.set(A.address, "connection refused");
+    await pass(2600);
+    const since = first.health.stateOf("web", A)!.since;
+    const unhealthy = { service: "web", backend: " 192.0.2.1:80", since, error: "connection refused" };
+    expect(first.saves).toEqual([[unhealthy]]);
+    first.health.close();
+
+    const { failing, changes, saves, health } = setUp(first.saves[0]);
+    const seldom = { name: "web", healthCheck: { ...CHECK, interval: 60_000 } };
+    failing.set(A.address, "no answer");
+    health.follow(seldom, [A, B]);
+    expect(health.stateOf("web", A)).toEqual({ state: "unhealthy", since, error: "connection refused" });
+    expect(health.stateOf("web", B)?.state).toBe("healthy");
+    await pass(500);
+    expect(health.stateOf("web", A)).toEqual({ state: "unhealthy", since, error: "no answer" });
+    health.close();
+
+    const third = setUp(first.saves[0]);
+    third.health.follow(seldom, [A]);
+    await pass(500);
+    expect(third.health.stateOf("web", A)?.state).toBe("healthy");
+    expect(third.changes).toEqual(["web"]);
+    expect(third.saves).toEqual([[]]);
+    // What was known before the start counts once.
+    third.health.keepOnly(new Set());
+    third.health.follow(seldom, [A]);
+    expect(third.health.stateOf("web", A)?.state).toBe("healthy");
+    third.health.close();
+    expect([changes, saves]).toEqual([[], []]);
+  });
+
   it("runs no more than so many checks at a time, and never two of one backend", async () => {
     let running = 0;
     let most = 0;
-    const health = createHealth(
-      () => {
+    const health = createHealth({
+      checkOnce: () => {
         running += 1;
         most = Math.max(most, running);
         return new Promise((resolve) =>
@@ -122,8 +162,11 @@ describe("health", () => {
           }, 3000),
         );
       },
-      () => {},
-    );
+      saved: [],
+      save: () => {},
+      onChange: () => {},
+      log: pino({ enabled: false }),
+    });
     health.follow(
       WEB,
       Array.from({ length: 300 }, (_, index) => ({ address: `192.0.2.${index}`, port: 80 })),

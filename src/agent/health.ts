@@ -1,12 +1,15 @@
 import { isDeepStrictEqual } from "node:util";
+import type { Logger } from "pino";
 import type { HealthCheck, Service } from "../config/schema.ts";
 import type { Check } from "./checks.ts";
 import { createLimiter } from "./limiter.ts";
+import type { UnhealthyBackend } from "./saved-health.ts";
+import { createSaver } from "./saver.ts";
 import type { Endpoint } from "./targets.ts";
 
 /** How a backend stands that is checked. */
 export interface HealthState {
-  /** Healthy until so many checks in a row have failed, and from the start: a restart of the agent takes no service away. */
+  /** Healthy until so many checks in a row have failed, and from the start, where no earlier agent knew better. */
   state: "healthy" | "unhealthy";
   /** Since when (ISO 8601). */
   since: string;
@@ -26,7 +29,21 @@ export interface Health {
   close(): void;
 }
 
+/** What `createHealth` works on. */
+export interface HealthOptions {
+  checkOnce: Check;
+  /** What `save` was given by an earlier agent: unhealthy until the first check says otherwise. */
+  saved: readonly UnhealthyBackend[];
+  /** Keeps the unhealthy backends over a restart. May throw: it is called again with the next change. */
+  save: (unhealthy: UnhealthyBackend[]) => void;
+  /** A backend of the service has become healthy or unhealthy. */
+  onChange: (service: string) => void;
+  log: Logger;
+}
+
 const MAX_CHECKS = 128;
+/** Backends that were unhealthy before the start are checked within so many ms, however seldom they are checked else. */
+const FIRST_CHECK = 1000;
 
 interface Checked {
   check: HealthCheck;
@@ -37,15 +54,46 @@ interface Checked {
   abort: AbortController;
 }
 
-/** See `Health`. `onChange`: a backend of the service has become healthy or unhealthy. */
-export function createHealth(checkOnce: Check, onChange: (service: string) => void): Health {
+/** See `Health`. */
+export function createHealth({ checkOnce, saved, save, onChange, log }: HealthOptions): Health {
   const services = new Map<string, Map<string, Checked>>();
   const limit = createLimiter(MAX_CHECKS);
+  const saver = createSaver(() => save(unhealthyBackends()), "the health of backends", log);
+  /** What an earlier agent knew of backends that this one has not followed yet. */
+  const known = new Map(saved.map((one) => [knownBy(one.service, one.backend), one]));
 
-  function start(service: string, endpoint: Endpoint, check: HealthCheck, state: HealthState): Checked {
-    const one: Checked = { check, state, against: 0, timer: undefined, abort: new AbortController() };
+  function unhealthyBackends(): UnhealthyBackend[] {
+    return [...services].flatMap(([service, checked]) =>
+      [...checked].flatMap(
+        ([
+          backend,
+          {
+            state: { state, ...rest },
+          },
+        ]) => (state === "unhealthy" ? [{ service, backend, ...rest }] : []),
+      ),
+    );
+  }
+
+  /** `old`: what this agent knows of the backend. */
+  function start(
+    service: string,
+    endpoint: Endpoint,
+    check: HealthCheck,
+    old: HealthState | undefined,
+  ): Checked {
+    const key = knownBy(service, placeOf(endpoint));
+    const earlier = known.get(key);
+    known.delete(key);
+    const one: Checked = {
+      check,
+      ...startState(check, old, earlier),
+      timer: undefined,
+      abort: new AbortController(),
+    };
+    const within = earlier === undefined ? check.interval : Math.min(check.interval, FIRST_CHECK);
     // Spread from the start, so that many backends are not checked all at once.
-    one.timer = setTimeout(() => void run(service, endpoint, one), Math.random() * check.interval);
+    one.timer = setTimeout(() => void run(service, endpoint, one), Math.random() * within);
     return one;
   }
 
@@ -60,7 +108,9 @@ export function createHealth(checkOnce: Check, onChange: (service: string) => vo
     one.timer = setTimeout(() => void run(service, endpoint, one), Math.max(wait, 0));
     const before = one.state.state;
     Object.assign(one, stateAfter(one, error));
-    if (one.state.state !== before) onChange(service);
+    if (one.state.state === before) return;
+    saver.changed();
+    onChange(service);
   }
 
   return {
@@ -71,7 +121,7 @@ export function createHealth(checkOnce: Check, onChange: (service: string) => vo
         const place = placeOf(endpoint);
         const old = before.get(place);
         if (old !== undefined && isDeepStrictEqual(old.check, healthCheck)) now.set(place, old);
-        else now.set(place, start(name, endpoint, healthCheck!, old?.state ?? newState()));
+        else now.set(place, start(name, endpoint, healthCheck!, old?.state));
       }
       for (const [place, one] of before) if (now.get(place) !== one) stop(one);
       if (now.size > 0) services.set(name, now);
@@ -86,14 +136,31 @@ export function createHealth(checkOnce: Check, onChange: (service: string) => vo
     },
     stateOf: (service, endpoint) => services.get(service)?.get(placeOf(endpoint))?.state,
     close() {
+      saver.close();
       for (const checked of services.values()) for (const one of checked.values()) stop(one);
       services.clear();
     },
   };
 }
 
-function newState(): HealthState {
-  return { state: "healthy", since: new Date().toISOString() };
+/** An earlier agent may have known better than to take a backend for healthy; it has been some time, so one good check is enough then. */
+function startState(
+  check: HealthCheck,
+  old: HealthState | undefined,
+  earlier: UnhealthyBackend | undefined,
+): Pick<Checked, "state" | "against"> {
+  if (old !== undefined) return { state: old, against: 0 };
+  if (earlier === undefined)
+    return { state: { state: "healthy", since: new Date().toISOString() }, against: 0 };
+  const { since, error } = earlier;
+  return {
+    state: { state: "unhealthy", since, ...(error !== undefined && { error }) },
+    against: check.healthyAfter - 1,
+  };
+}
+
+function knownBy(service: string, backend: string): string {
+  return `${service} ${backend}`;
 }
 
 function placeOf({ name, address, port }: Endpoint): string {

@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { ipv4ToUint32 } from "../packet/address.ts";
-import { messageOf } from "./errors.ts";
 import { createLimiter } from "./limiter.ts";
 import type { Answer, Lookup } from "./resolver.ts";
 import type { SavedNames } from "./saved-names.ts";
+import { createSaver } from "./saver.ts";
 
 /** What is known of a name. */
 export interface NameState {
@@ -53,8 +53,6 @@ const MAX_TTL = 15 * 60_000;
 const FIRST_RETRY = 1000;
 const MAX_RETRY = 60_000;
 const MAX_LOOKUPS = 64;
-/** Changes come in bursts; one write this many ms after the first of them serves all. */
-const SAVE_DELAY = 1000;
 
 interface Followed {
   state: NameState;
@@ -69,19 +67,13 @@ export function createNames({ lookup, saved, save, onChange, log }: NamesOptions
   const counts: LookupCounts = { done: 0, failed: 0 };
   const followed = new Map<string, Followed>();
   const limit = createLimiter(MAX_LOOKUPS);
-  let saving: NodeJS.Timeout | undefined;
+  const saver = createSaver(() => save(addressesByName()), "the addresses of names", log);
 
-  function saveNow(): void {
-    clearTimeout(saving);
-    saving = undefined;
+  function addressesByName(): SavedNames {
     const entries = [...followed].flatMap(([name, { state }]) =>
       state.addresses.length > 0 ? [[name, state.addresses] as const] : [],
     );
-    try {
-      save(new Map(entries));
-    } catch (error) {
-      log.error({ reason: messageOf(error) }, "cannot save the addresses of names; a restart asks anew");
-    }
+    return new Map(entries);
   }
 
   async function ask(name: string, one: Followed): Promise<void> {
@@ -104,7 +96,7 @@ export function createNames({ lookup, saved, save, onChange, log }: NamesOptions
     logAnswer(name, one.kind, answer, before, one.state);
     one.kind = answer.kind;
     if (isDeepStrictEqual(before, one.state)) return;
-    if (!isDeepStrictEqual(before.addresses, one.state.addresses)) saving ??= setTimeout(saveNow, SAVE_DELAY);
+    if (!isDeepStrictEqual(before.addresses, one.state.addresses)) saver.changed();
     onChange(name);
   }
 
@@ -147,7 +139,7 @@ export function createNames({ lookup, saved, save, onChange, log }: NamesOptions
     lookups: () => ({ ...counts }),
     stateOf: (name) => followed.get(name)?.state ?? { addresses: [], problem: "not looked up yet" },
     close() {
-      if (saving !== undefined) saveNow();
+      saver.close();
       for (const one of followed.values()) stop(one);
       followed.clear();
     },

@@ -287,7 +287,6 @@ describe("plan", () => {
         "set-service",
         "set-address",
         "set-service",
-        "delete-backend",
       ]);
       expect(maps.services.get(keyText(key))?.[1]).toMatchObject({ id: 1, backends: 0, drainEnds: ENDS });
       expect(maps.services.get(keyText(other))?.[1]).toMatchObject({ id: 2, drainEnds: 0n });
@@ -296,6 +295,7 @@ describe("plan", () => {
         { kind: "delete-address", address: key.address },
         { kind: "end-flows", services: [1] },
         { kind: "delete-service", key },
+        { kind: "delete-backend", key: { service: 1, slot: 0 } },
       ]);
     });
 

@@ -44,7 +44,8 @@ export type Operation =
  * the other way round. Equal states give no writes.
  *
  * A service that is no longer desired opens no flows from now on and is deleted with those it has when its drain ends; until then it keeps
- * its address, by which their frames are known. One that comes back before that is as it was. `now`: CLOCK_MONOTONIC, ns.
+ * its address, by which their frames are known, and its slots, which say to the next agent, too, whose flows end when it comes back without
+ * these backends. One that comes back before that is as it was. `now`: CLOCK_MONOTONIC, ns.
  *
  * A service that is there already keeps its id. Ids found anywhere in `actual` are not given to another service, so a new
  * service never sees the slots, or the flows, of one that is about to go.
@@ -80,14 +81,17 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
   }
 
   const drainServices: Operation[] = [];
+  const drainingIds = new Set<number>();
   const endingFlows: number[] = [];
   const deleteServices: Operation[] = [];
   for (const [key, before] of actual.services) {
     if (wantedServices.has(serviceKeyText(key))) continue;
     const entry = draining(before, now);
     if (!sameService(before, entry)) drainServices.push({ kind: "set-service", key, entry });
-    if (entry.drainEnds > now) keepAddress(key);
-    else {
+    if (entry.drainEnds > now) {
+      keepAddress(key);
+      drainingIds.add(entry.id);
+    } else {
       // An entry that was never filled has none.
       if (entry.id !== 0) endingFlows.push(entry.id);
       deleteServices.push({ kind: "delete-service", key });
@@ -106,7 +110,7 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
     .filter(([address]) => !wantedAddresses.has(address))
     .map(([address]): Operation => ({ kind: "delete-address", address }));
   const deleteSlots = actual.backends
-    .filter(([key]) => !wantedSlots.has(backendKeyText(key)))
+    .filter(([key]) => !wantedSlots.has(backendKeyText(key)) && !drainingIds.has(key.service))
     .map(([key]): Operation => ({ kind: "delete-backend", key }));
 
   return [

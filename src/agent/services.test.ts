@@ -94,28 +94,29 @@ function setUp(routes: Record<string, Partial<Route>>, fabric = "", config = con
   const fake = fakeDatapath();
   const world: World = { names: {}, unhealthy: new Set(), checked: {} };
   const waits: number[] = [];
-  const services = createServices({
-    config,
-    network: fakeNetwork(links, routes),
-    datapath: fake.datapath,
-    names: { follow: () => {}, stateOf: (name) => world.names[name] ?? { addresses: [], problem: "new" } },
-    health: {
-      follow: ({ name }, endpoints) => {
-        world.checked[name] = endpoints.map(({ address }) => address);
+  const startWith = (config: Config) =>
+    createServices({
+      config,
+      network: fakeNetwork(links, routes),
+      datapath: fake.datapath,
+      names: { follow: () => {}, stateOf: (name) => world.names[name] ?? { addresses: [], problem: "new" } },
+      health: {
+        follow: ({ name }, endpoints) => {
+          world.checked[name] = endpoints.map(({ address }) => address);
+        },
+        keepOnly: () => {},
+        stateOf: (service, { address }) => ({
+          state: world.unhealthy.has(`${service} ${address}`) ? "unhealthy" : "healthy",
+          since: "2026-01-02T03:04:05.000Z",
+          error: "connection refused",
+        }),
       },
-      keepOnly: () => {},
-      stateOf: (service, { address }) => ({
-        state: world.unhealthy.has(`${service} ${address}`) ? "unhealthy" : "healthy",
-        since: "2026-01-02T03:04:05.000Z",
-        error: "connection refused",
-      }),
-    },
-    own,
-    onFabric: (ifindexes) => fake.writes.push(`fabric is ${[...ifindexes]}`),
-    reconcileIn: (ms) => waits.push(ms),
-    log: pino({ enabled: false }),
-  });
-  return { ...fake, fake, services, waits, world };
+      own,
+      onFabric: (ifindexes) => fake.writes.push(`fabric is ${[...ifindexes]}`),
+      reconcileIn: (ms) => waits.push(ms),
+      log: pino({ enabled: false }),
+    });
+  return { ...fake, fake, services: startWith(config), waits, world, startWith };
 }
 
 const loopback: Partial<Route> = { type: "local", ifindex: 1 };
@@ -455,6 +456,19 @@ interfaces: [{ name: "tap*" }]`,
     expect(ended()).toEqual([]);
     services.configure({ ...config, services: [web!, { ...dns!, backends: dns!.backends.slice(1) }] });
     expect(ended()).toEqual(["end flows of service 2 to 192.0.2.1:53, 3 to 192.0.2.1:53"]);
+  });
+
+  it("the same where another agent removed it", () => {
+    const config = configOf("");
+    const [web, dns] = config.services;
+    const { services, takeWrites, startWith } = setUp(routes(), "", config);
+    services.reconcile();
+    services.configure({ ...config, services: [web!] });
+    takeWrites();
+    startWith({ ...config, services: [web!, { ...dns!, backends: dns!.backends.slice(1) }] }).reconcile();
+    expect(takeWrites().filter((write) => write.startsWith("end flows"))).toEqual([
+      "end flows of service 2 to 192.0.2.1:53, 3 to 192.0.2.1:53",
+    ]);
   });
 
   it("a backend without a route keeps its flows; they end when it goes from the configuration", () => {

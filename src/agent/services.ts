@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { formatDuration } from "../config/duration.ts";
 import type { Config, Service } from "../config/schema.ts";
-import type { Datapath, ServiceKey } from "../datapath/types.ts";
+import type { BackendEntry, Datapath, ServiceKey } from "../datapath/types.ts";
 import type { Rtnetlink } from "../linux/rtnetlink.ts";
 import { type ResolvedBackend, resolveBackend } from "./backends.ts";
 import { NS_PER_MS } from "./clock.ts";
@@ -104,8 +104,6 @@ export function createServices(options: ServicesOptions): Services {
   const fabric = createFabric(options);
   /** By name, in the order of the configuration. */
   let services = new Map<string, ResolvedService>();
-  /** The backends that flows of draining services may have, by the text of the service's key: it may come back with others. */
-  let drainingBackends = new Map<string, ServiceBackend[]>();
 
   /** The way to a place; each route and interface is looked up once. */
   function wayFinder(): (address: string, port: number) => ResolvedBackend {
@@ -134,9 +132,7 @@ export function createServices(options: ServicesOptions): Services {
 
   /** Does the writes that bring some services in step, and ends the flows to backends that they have no longer. */
   function write(changed: readonly ResolvedService[], operations: readonly Operation[]): void {
-    const gone = changed.flatMap((now) =>
-      goneBackends(now, services.get(now.service.name), drainingBackends, tables),
-    );
+    const gone = changed.flatMap((now) => goneBackends(now, services.get(now.service.name), tables));
     for (const operation of operations) {
       apply(tables, operation);
       logRemoval(operation, log);
@@ -159,16 +155,6 @@ export function createServices(options: ServicesOptions): Services {
       .map(([key, { drainEnds }]) => ({ key, ends: drainEnds }));
   }
 
-  /** Of the services that drain now: those that were removed just now had the backends that `services` still says. */
-  function backendsWhileDraining(): typeof drainingBackends {
-    const keys = new Set(draining().map(({ key }) => serviceKeyText(key)));
-    if (keys.size === 0) return new Map();
-    const before = [...services.values()].flatMap((one) =>
-      desiredServices(one).map(({ key }) => [serviceKeyText(key), one.backends] as const),
-    );
-    return new Map([...drainingBackends, ...before].filter(([key]) => keys.has(key)));
-  }
-
   /** With what the last checks said: that alone changes nothing in the datapath. */
   function withHealth({ service, backends }: ResolvedService): ResolvedService {
     return {
@@ -189,7 +175,6 @@ export function createServices(options: ServicesOptions): Services {
     const now = found.map((service) => withoutFailed(service, failed));
     const time = process.hrtime.bigint();
     write(now, plan(now.flatMap(desiredServices), readServiceMaps(tables), time));
-    drainingBackends = backendsWhileDraining();
     services = new Map(now.map((one) => [one.service.name, one]));
     const ends = draining().map((one) => Number((one.ends - time) / NS_PER_MS));
     if (ends.length > 0) reconcileIn(Math.max(0, Math.min(...ends)) + 1);
@@ -297,13 +282,12 @@ function withoutFailed(
 }
 
 /**
- * The backends that a service had, by what it was before, while it drained too, or by what the maps hold, and has no longer: the configuration or the name has others
+ * The backends that a service had, by what it was before or by what the maps hold, and has no longer: the configuration or the name has others
  * now, or it is unhealthy. One to which there is no way at present is not gone: its flows may go on when the route is back.
  */
 function goneBackends(
   now: ResolvedService,
   before: ResolvedService | undefined,
-  whileDraining: ReadonlyMap<string, ServiceBackend[]>,
   tables: ServiceTables,
 ): Array<{ id: number; service: string; address: string; port: number }> {
   const { name, address: serviceAddress, port: servicePort, protocol } = now.service;
@@ -313,14 +297,20 @@ function goneBackends(
     const entry = tables.services.get(key);
     if (entry === undefined) return [];
     const { id } = entry;
-    const held = Array.from({ length: entry.backends }, (_, slot) =>
-      tables.backends.get({ service: id, slot }),
-    );
-    const earlier = [...(before?.backends ?? []), ...(whileDraining.get(serviceKeyText(key)) ?? [])];
-    const had = [...held, ...earlier.filter(isWanted)].filter((one) => one !== undefined);
+    const had = [...slotsOf(id, tables), ...(before?.backends ?? []).filter(isWanted)];
     const gone = new Map(had.filter((one) => !stay.has(placeOf(one))).map((one) => [placeOf(one), one]));
     return [...gone.values()].map(({ address = "", port }) => ({ id, service: name, address, port }));
   });
+}
+
+/** What the slots of a service hold, those too that take no new flows since it drains. */
+function slotsOf(service: number, { backends }: Pick<ServiceTables, "backends">): BackendEntry[] {
+  const held: BackendEntry[] = [];
+  for (let slot = 0; ; slot++) {
+    const entry = backends.get({ service, slot });
+    if (entry === undefined) return held;
+    held.push(entry);
+  }
 }
 
 function isWanted({ refused, health }: ServiceBackend): boolean {

@@ -9,7 +9,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { ETHERNET_HEADER_LENGTH } from "../packet/ethernet.ts";
-import { shardAttributes, shardName } from "./flows.ts";
+import { isShardName, shardAttributes, shardName } from "./flows.ts";
 import { FLOW_SHARDS, u32Layout, vifStateLayout } from "./layout.ts";
 import {
   type BpfObject,
@@ -165,7 +165,7 @@ export function adoptMaps(
 
 /** The shards are `flows`, as far as people are concerned. */
 function forPeople(names: string[]): string[] {
-  return names.filter((name) => !/^flows_\d+$/.test(name)).sort();
+  return names.filter((name) => !isShardName(name)).sort();
 }
 
 /** Copies the entries of a pinned map of another version into the object's. */
@@ -229,8 +229,9 @@ function carryFlows(from: string, to: string, carry: number): number {
   const isSameMap = idOfPin(join(from, shardName(0))) === idOfPin(join(to, shardName(0)));
   if (converters === undefined || isSameMap) return 0;
   let carried = 0;
-  for (let shard = 0; shard < FLOW_SHARDS; shard++) {
-    withPin(join(from, shardName(shard)), (fd) => {
+  // As many as that version has made.
+  for (const shard of readdirSync(from).filter(isShardName)) {
+    withPin(join(from, shard), (fd) => {
       const { keySize, valueSize } = mapAttributes(fd);
       forEachElement(fd, keySize, valueSize, (key, value) => {
         const frame = Buffer.concat([

@@ -3,6 +3,7 @@
  * the maps know as a vif. What the redirects lead to is the business of the end-to-end tests.
  */
 import { readdirSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { BROADCAST_MAC, GATEWAY_MAC } from "../packet/address.ts";
 import {
@@ -22,6 +23,9 @@ import { frameErrors, parseFrame } from "../packet/frame.ts";
 import { hexDump, toHex } from "../packet/hex.ts";
 import { TCP_FLAG } from "../packet/tcp.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
+import { shardAttributes } from "./flows.ts";
+import { flowKeyLayout, flowLayout } from "./layout.ts";
+import { closeFd, createMap, pinObject, updateElement } from "./libbpf.ts";
 import { allFlows, HOST_MAC, METADATA_ADDRESS, openPrivateBpffs, SERVICE, SETTINGS, VIF } from "./testing.ts";
 import type { Counters, Datapath, ProgramName, Reason } from "./types.ts";
 
@@ -776,5 +780,25 @@ describe("adoption", () => {
     });
     expectAllThere();
     expect(readdirSync(pinDir).filter((name) => /^(next|former)-/.test(name))).toEqual([]);
+  });
+
+  it("one that finds more shards than it has itself, of another version, takes the flows of all of them", () => {
+    redirected("vif", query());
+    const [key, flow] = allFlows(datapath)[0]!;
+    const further = createMap("flows_40", shardAttributes(1024));
+    pinObject(further, join(pinDir, "maps", "flows_40"));
+    const other = { ...key, guestPort: key.guestPort + 1 };
+    updateElement(
+      further,
+      flowKeyLayout.encode(other),
+      flowLayout.encode({ ...flow, natPort: flow.natPort + 1, answered: 0, ended: 0 }),
+    );
+    closeFd(further);
+    again(4096);
+    expect(datapath.adopted).toMatchObject({ flows: 2 });
+    expect(allFlows(datapath).map(([{ guestPort }]) => guestPort - key.guestPort)).toEqual(
+      expect.arrayContaining([0, 1]),
+    );
+    expect(readdirSync(join(pinDir, "maps"))).not.toContain("flows_40");
   });
 });

@@ -69,6 +69,11 @@ export function shardName(shard: number): string {
   return `flows_${shard}`;
 }
 
+/** Whether a pin is a shard, of this version or another, which may have had more or fewer. */
+export function isShardName(name: string): boolean {
+  return /^flows_\d+$/.test(name);
+}
+
 function shardPin(mapsDir: string, shard: number): string {
   return join(mapsDir, shardName(shard));
 }
