@@ -2,7 +2,7 @@ import { chunkLine, LAST_CHUNK, upstreamHead } from "./forward.ts";
 import type { RequestHead } from "./http-request.ts";
 import type { ResponseHead } from "./http-response.ts";
 import { type HttpError, httpError } from "./http-syntax.ts";
-import type { AcquireFailure, Upstream } from "./upstream.ts";
+import type { AcquireFailure, Upstream, Waiter } from "./upstream.ts";
 import type { ConnectionUser, UpstreamConnection } from "./upstream-connection.ts";
 
 /** The guest's side of an exchange, as the exchange sees it. Nothing is called after `end` or `fail`. */
@@ -71,154 +71,173 @@ const FAILURES: Readonly<Record<AcquireFailure, HttpError>> = {
  * closed; any other goes over a new one.
  */
 export function startExchange(head: RequestHead, guest: GuestSide, options: ExchangeOptions): Exchange {
-  const { upstreams, identity, timeouts } = options;
-  const canRepeat = head.body === 0 && head.method !== "POST";
-  let tried = 0;
-  let upstream: Upstream | undefined;
-  let connection: UpstreamConnection | undefined;
-  let withdraw = () => {};
-  let requestSent = false;
+  const exchange = new UpstreamExchange(head, guest, options);
+  exchange.connect(!exchange.canRepeat);
+  return exchange;
+}
+
+/** A class, since there is one for every request: twenty closures for each cost more time than all that they do. */
+class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
+  readonly canRepeat: boolean;
+  private readonly head: RequestHead;
+  private readonly guest: GuestSide;
+  private readonly options: ExchangeOptions;
+  private tried = 0;
+  private upstream: Upstream | undefined;
+  private connection: UpstreamConnection | undefined;
+  private withdraw: (() => void) | undefined;
+  private requestSent = false;
   /** Chunks of the body that are written with what follows them: a guest may send one for each byte. */
-  let pending = "";
-  let over = false;
+  private pending = "";
+  private answer: ResponseHead | undefined;
+  private interims = 0;
+  /** Whether anything came over the connection. */
+  private heard = false;
+  private over = false;
 
-  function connect(fresh: boolean): void {
-    upstream = upstreams[tried];
-    if (upstream === undefined) fail(FAILURES.unreachable);
-    else withdraw = upstream.acquire({ connected: send, failed: tryNext }, fresh);
+  constructor(head: RequestHead, guest: GuestSide, options: ExchangeOptions) {
+    this.head = head;
+    this.guest = guest;
+    this.options = options;
+    this.canRepeat = head.body === 0 && head.method !== "POST";
   }
 
-  function tryNext(failure: AcquireFailure): void {
-    if (over) return;
-    tried += 1;
-    if (failure === "full" || tried >= upstreams.length) fail(FAILURES[failure]);
-    else connect(!canRepeat);
+  connect(fresh: boolean): void {
+    this.upstream = this.options.upstreams[this.tried];
+    if (this.upstream === undefined) this.fail(FAILURES.unreachable);
+    else this.withdraw = this.upstream.acquire(this, fresh);
   }
 
-  function send(lent: UpstreamConnection): void {
-    connection = lent;
+  failed(failure: AcquireFailure): void {
+    if (this.over) return;
+    this.tried += 1;
+    if (failure === "full" || this.tried >= this.options.upstreams.length) this.fail(FAILURES[failure]);
+    else this.connect(!this.canRepeat);
+  }
+
+  connected(lent: UpstreamConnection): void {
+    const { head, upstream, options } = this;
+    this.connection = lent;
     lent.method = head.method;
-    lent.user = answerReader(lent);
-    lent.write(upstreamHead(head, upstream!.name, identity));
-    if (requestSent) lent.setTimeout(timeouts.firstByte);
-    else guest.takeBody();
+    lent.user = this;
+    lent.write(upstreamHead(head, upstream!.name, options.identity));
+    if (this.requestSent) lent.setTimeout(options.timeouts.firstByte);
+    else this.guest.takeBody();
   }
 
-  /** Hears of the connection for as long as the exchange has it. */
-  function answerReader(lent: UpstreamConnection): ConnectionUser {
-    const parser = lent.answers;
-    let answer: ResponseHead | undefined;
-    let heard = false;
-    let interims = 0;
-
-    function read(): void {
-      while (!over) {
-        const event = parser.next();
-        if (event === undefined) {
-          guest.flush();
-          return;
-        }
-        if (event.kind === "error") fail(httpError(`the upstream's answer has ${event.error.reason}`, 502));
-        else if (event.kind === "head") readHead(event.head);
-        else if (event.kind === "end") readEnd();
-        else if (!guest.data(event.bytes)) pause();
+  data(bytes: Buffer): void {
+    const lent = this.connection!;
+    this.heard = true;
+    lent.setTimeout(this.options.timeouts.idle);
+    lent.answers.feed(bytes);
+    while (!this.over) {
+      const event = lent.answers.next();
+      if (event === undefined) {
+        this.guest.flush();
+        return;
       }
+      if (event.kind === "error") {
+        this.fail(httpError(`the upstream's answer has ${event.error.reason}`, 502));
+      } else if (event.kind === "head") this.readHead(event.head);
+      // The end of an interim response is not yet that of the answer.
+      else if (event.kind === "end") this.finish(lent);
+      else if (!this.guest.data(event.bytes)) pause(lent);
     }
-    function readHead(head: ResponseHead): void {
-      if (head.status === 101) fail(httpError("the upstream changed the protocol", 502));
-      else if (head.status < 200) {
-        interims += 1;
-        if (interims <= MAX_INTERIM) guest.interim(head);
-        else fail(httpError("the upstream sent one interim response after the other", 502));
-      } else {
-        answer = head;
-        guest.respond(head);
-      }
-    }
-    /** The end of an interim response is not yet that of the answer. */
-    function readEnd(): void {
-      if (answer !== undefined) finish(answer);
-    }
-    /** The guest is slow, which is its own affair and not the upstream's. */
-    function pause(): void {
-      lent.pause();
-      lent.setTimeout(Number.POSITIVE_INFINITY);
-    }
-    /** What follows an answer was not asked for: such a connection is not used again. */
-    function finish({ keepAlive }: ResponseHead): void {
-      over = true;
-      connection = undefined;
-      if (keepAlive && requestSent && parser.unread() === 0) upstream!.release(lent);
-      else upstream!.discard(lent);
-      guest.end();
-    }
-    return {
-      data(bytes) {
-        heard = true;
-        lent.setTimeout(timeouts.idle);
-        parser.feed(bytes);
-        read();
-      },
-      drained() {
-        if (!requestSent) lent.setTimeout(Number.POSITIVE_INFINITY);
-        guest.takeMore();
-      },
-      ended() {
-        const event = parser.finish();
-        if (event?.kind === "end" && answer !== undefined) return finish(answer);
-        upstream!.discard(lent);
-        connection = undefined;
-        if (!heard && canRepeat && lent.uses > 1) return connect(true);
-        fail(httpError("the upstream closed the connection before its answer was complete", 502));
-      },
-      expired: () => fail(FAILURES.timeout),
-    };
   }
 
-  function fail(error: HttpError): void {
-    if (over) return;
-    leave();
-    guest.fail(error);
-  }
-  function leave(): void {
-    over = true;
-    withdraw();
-    if (connection !== undefined) upstream!.discard(connection);
-    connection = undefined;
+  private readHead(head: ResponseHead): void {
+    if (head.status === 101) this.fail(httpError("the upstream changed the protocol", 502));
+    else if (head.status < 200) {
+      this.interims += 1;
+      if (this.interims <= MAX_INTERIM) this.guest.interim(head);
+      else this.fail(httpError("the upstream sent one interim response after the other", 502));
+    } else {
+      this.answer = head;
+      this.guest.respond(head);
+    }
   }
 
-  function write(data: string | Uint8Array): boolean {
-    const takesMore = connection?.write(data) !== false;
-    if (!takesMore) connection?.setTimeout(timeouts.idle);
+  /** At the end of a response, which is that of the answer unless that was an interim one. What follows an answer was not asked for: such a connection is not used again. */
+  private finish(lent: UpstreamConnection): void {
+    if (this.answer === undefined) return;
+    this.over = true;
+    this.connection = undefined;
+    if (this.answer.keepAlive && this.requestSent && lent.answers.unread() === 0)
+      this.upstream!.release(lent);
+    else this.upstream!.discard(lent);
+    this.guest.end();
+  }
+
+  drained(): void {
+    if (!this.requestSent) this.connection?.setTimeout(Number.POSITIVE_INFINITY);
+    this.guest.takeMore();
+  }
+
+  ended(): void {
+    const lent = this.connection!;
+    const event = lent.answers.finish();
+    if (event?.kind === "end" && this.answer !== undefined) {
+      this.finish(lent);
+      return;
+    }
+    this.upstream!.discard(lent);
+    this.connection = undefined;
+    if (!this.heard && this.canRepeat && lent.uses > 1) this.connect(true);
+    else this.fail(httpError("the upstream closed the connection before its answer was complete", 502));
+  }
+
+  expired(): void {
+    this.fail(FAILURES.timeout);
+  }
+
+  private fail(error: HttpError): void {
+    if (this.over) return;
+    this.abort();
+    this.guest.fail(error);
+  }
+
+  abort(): void {
+    this.over = true;
+    this.withdraw?.();
+    if (this.connection !== undefined) this.upstream!.discard(this.connection);
+    this.connection = undefined;
+  }
+
+  body(bytes: Buffer): boolean {
+    if (this.connection === undefined) return true;
+    if (this.head.body !== "chunked") return this.write(bytes);
+    this.pending += `${chunkLine(bytes.length)}${bytes.toString("latin1")}\r\n`;
+    return this.pending.length < MAX_TOGETHER || this.flush();
+  }
+
+  flush(): boolean {
+    const text = this.pending;
+    this.pending = "";
+    return text === "" || this.write(text);
+  }
+
+  private write(data: string | Uint8Array): boolean {
+    const takesMore = this.connection?.write(data) !== false;
+    if (!takesMore) this.connection?.setTimeout(this.options.timeouts.idle);
     return takesMore;
   }
-  function flush(): boolean {
-    const text = pending;
-    pending = "";
-    return text === "" || write(text);
+
+  bodyEnd(): void {
+    this.requestSent = true;
+    if (this.connection === undefined) return;
+    if (this.head.body === "chunked") this.pending += LAST_CHUNK;
+    this.flush();
+    this.connection?.setTimeout(this.options.timeouts.firstByte);
   }
 
-  const exchange: Exchange = {
-    body(bytes) {
-      if (connection === undefined) return true;
-      if (head.body !== "chunked") return write(bytes);
-      pending += `${chunkLine(bytes.length)}${bytes.toString("latin1")}\r\n`;
-      return pending.length < MAX_TOGETHER || flush();
-    },
-    flush,
-    bodyEnd() {
-      requestSent = true;
-      if (connection === undefined) return;
-      if (head.body === "chunked") pending += LAST_CHUNK;
-      flush();
-      connection.setTimeout(timeouts.firstByte);
-    },
-    resume() {
-      connection?.resume();
-      connection?.setTimeout(timeouts.idle);
-    },
-    abort: leave,
-  };
-  connect(!canRepeat);
-  return exchange;
+  resume(): void {
+    this.connection?.resume();
+    this.connection?.setTimeout(this.options.timeouts.idle);
+  }
+}
+
+/** The guest is slow, which is its own affair and not the upstream's. */
+function pause(lent: UpstreamConnection): void {
+  lent.pause();
+  lent.setTimeout(Number.POSITIVE_INFINITY);
 }

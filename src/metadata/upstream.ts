@@ -64,6 +64,9 @@ const KEEP_IDLE = 4000;
 /** For so many ms an upstream that could not be reached is asked last. */
 const DOWN_FOR = 10_000;
 
+/** There is nothing to withdraw. */
+const nothing = () => {};
+
 /** Somebody who waits for a connection, and how to withdraw once one is being made. */
 interface Waiting extends Timed {
   waiter: Waiter;
@@ -143,7 +146,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     if (used === undefined) return open(waiter);
     busy += 1;
     lend(used, waiter);
-    return () => {};
+    return nothing;
   }
 
   function wait(waiter: Waiter, fresh: boolean): () => void {
@@ -180,7 +183,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
       if (busy < maxConnections) return serve(waiter, fresh);
       if (waiting.size < maxConnections) return wait(waiter, fresh);
       waiter.failed("full");
-      return () => {};
+      return nothing;
     },
     release(connection) {
       connection.user = undefined;
