@@ -93,6 +93,39 @@ describe("what an upstream gets", () => {
   });
 });
 
+describe("a head that is sent again", () => {
+  it("goes to the upstream that is asked now, for the guest that asks now", () => {
+    const head = requestHead("");
+    const ways = [
+      ["10.0.0.5:8775", IDENTITY],
+      ["10.0.0.6:8775", IDENTITY],
+      ["10.0.0.6:8775", "X-Instance-ID: 2\r\n"],
+      ["10.0.0.5:8775", IDENTITY],
+    ] as const;
+    for (const [host, identity] of [...ways, ...ways]) {
+      expect(upstreamHead(head, host, identity)).toBe(
+        `GET /a?b HTTP/1.1\r\nHost: ${host}\r\n${identity}\r\n`,
+      );
+    }
+  });
+
+  it("comes back as the connection is now", () => {
+    const head = readResponseHead(
+      "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+      "GET",
+    ) as ResponseHead;
+    const hops = (["1.0", "1.1"] as const).flatMap((version) =>
+      [true, false].map((keepAlive) => ({ version, method: "GET", keepAlive })),
+    );
+    for (const hop of [...hops, ...hops.toReversed()]) {
+      const { text, chunked } = guestHead(head, hop);
+      expect(chunked).toBe(hop.version === "1.1");
+      expect(text.includes("Transfer-Encoding: chunked\r\n")).toBe(chunked);
+      expect(text.includes("Connection: close\r\n")).toBe(!hop.keepAlive);
+    }
+  });
+});
+
 describe("what a guest gets", () => {
   const responseHead = (text: string, method = "GET"): ResponseHead => {
     const head = readResponseHead(text, method);

@@ -11,11 +11,29 @@ export interface GuestHop {
   keepAlive: boolean;
 }
 
+/** What was last made of a head: a connection's next request is often the same one, and then its head the same object. */
+const upstreamHeads = new WeakMap<RequestHead, { host: string; identity: string; text: string }>();
+const guestHeads = new WeakMap<ResponseHead, GuestHop & { made: GuestHead }>();
+
+/** A head for a guest, and whether its body goes in chunks. */
+export interface GuestHead {
+  text: string;
+  chunked: boolean;
+}
+
 /**
  * The head that goes to an upstream for a guest's: without what the guest may not say, and with `identity`, lines that say who it is. Host is the
  * upstream's own, so that a guest cannot pick another site there.
  */
 export function upstreamHead(head: RequestHead, host: string, identity: string): string {
+  const last = upstreamHeads.get(head);
+  if (last?.host === host && last.identity === identity) return last.text;
+  const text = makeUpstreamHead(head, host, identity);
+  upstreamHeads.set(head, { host, identity, text });
+  return text;
+}
+
+function makeUpstreamHead(head: RequestHead, host: string, identity: string): string {
   const { method, path, query, body, expectsContinue } = head;
   const target = query === undefined ? path : `${path}?${query}`;
   let lines = `${method} ${target} HTTP/1.1\r\nHost: ${host}\r\n${passed(head, mayPass)}${identity}`;
@@ -25,8 +43,17 @@ export function upstreamHead(head: RequestHead, host: string, identity: string):
   return `${lines}\r\n`;
 }
 
-/** The head that a guest gets for an upstream's, and whether its body goes in chunks. */
-export function guestHead(head: ResponseHead, hop: GuestHop): { text: string; chunked: boolean } {
+/** The head that a guest gets for an upstream's. */
+export function guestHead(head: ResponseHead, { version, method, keepAlive }: GuestHop): GuestHead {
+  const last = guestHeads.get(head);
+  if (last?.version === version && last.method === method && last.keepAlive === keepAlive) return last.made;
+  const hop = { version, method, keepAlive };
+  const made = makeGuestHead(head, hop);
+  guestHeads.set(head, { ...hop, made });
+  return made;
+}
+
+function makeGuestHead(head: ResponseHead, hop: GuestHop): GuestHead {
   const { status, phrase, body, contentLength } = head;
   let text = `HTTP/1.1 ${status} ${phrase}\r\n${passed(head, mayReturn)}`;
   const isUnsized = typeof body !== "number";

@@ -24,8 +24,8 @@ export interface ConnectionOptions {
   timeouts: GuestTimeouts;
   /** Most bytes in the body of a request. */
   maxBody: number;
-  /** Answers a request, or sends it on: `side` then hears what comes of it. */
-  handle(head: RequestHead, side: GuestSide): MetadataResponse | Exchange;
+  /** Answers a request, or sends it on: `side` then hears what comes of it. `now` in ms of `performance.now()`. */
+  handle(head: RequestHead, side: GuestSide, now: number): MetadataResponse | Exchange;
   /** Called once for each request when its answer has been written, or with `ABORTED`. `ms` since its head was read. */
   answered(head: RequestHead, status: number, ms: number): void;
   /** Called for what could not be read as a request. */
@@ -139,7 +139,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   }
 
   function serve(request: Serving): void {
-    const result = handle(request.head, side);
+    const result = handle(request.head, side, request.since);
     if ("status" in result) answer(result);
     // An exchange may have failed at once.
     if ("status" in result || serving !== request) return;

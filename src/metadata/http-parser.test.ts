@@ -11,11 +11,13 @@ function requestParser(): MessageParser<RequestHead> {
 }
 
 function responseParser(method = "GET"): MessageParser<ResponseHead> {
-  return createMessageParser({
-    readHead: (text) => readResponseHead(text, method),
+  const parser = createMessageParser({
+    readHead: readResponseHead,
     maxHead: MAX_HEAD,
     tooLong: () => ({ status: 502, reason: "too long" }),
   });
+  parser.context = method;
+  return parser;
 }
 
 /** What the parser makes of bytes that come in these parts; pieces of a body that follow each other are put together. */
@@ -347,3 +349,58 @@ function framed(body: Buffer, chunk: number): Buffer {
   }
   return Buffer.concat([...chunks, Buffer.from("0\r\n\r\n")]);
 }
+
+describe("a head that comes again", () => {
+  const [GET, POST] = [
+    `GET /a HTTP/1.1\r\n${HOST}\r\n`,
+    `POST /a HTTP/1.1\r\n${HOST}Content-Length: 2\r\n\r\n`,
+  ];
+  const headsOf = (events: MessageEvent<RequestHead | ResponseHead>[]) =>
+    events.flatMap((event) => (event.kind === "head" ? [event.head] : []));
+
+  it("is the same object as before, and another one is not", () => {
+    const [first, second, other] = headsOf(request(`${GET}${GET}${GET.replace("/a", "/b")}`));
+    expect(second).toBe(first);
+    expect(other).toMatchObject({ path: "/b" });
+  });
+
+  it("is read anew for another method: an answer to HEAD has no body", () => {
+    const parser = responseParser();
+    const bytes = Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n");
+    expect(summary(eventsOf(parser, [bytes, Buffer.from("ab")]))).toBe("200, data 2, end");
+    parser.context = "HEAD";
+    expect(summary(eventsOf(parser, [bytes]))).toBe("200, end");
+    parser.context = "GET";
+    expect(summary(eventsOf(parser, [bytes, Buffer.from("ab")]))).toBe("200, data 2, end");
+  });
+
+  it("gives the events that a parser gives which never read it before, however the bytes are cut", () => {
+    const messages = [
+      GET,
+      `${POST}ab`,
+      GET.replace("/a", "/b"),
+      GET.replace("\r\n\r\n", "\r\nX: 1\r\n\r\n"),
+      `POST /c HTTP/1.1\r\n${HOST}Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n`,
+      "GET /a HTTP/1.1\n\n",
+    ];
+    const sequences = fc.array(fc.constantFrom(...messages), { maxLength: 8 });
+    const cuts = fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 40 });
+    fc.assert(
+      fc.property(sequences, cuts, (sequence, sizes) => {
+        const expected: MessageEvent<RequestHead>[] = [];
+        for (const message of sequence) {
+          expected.push(...request(message));
+          if (expected.at(-1)?.kind === "error") break;
+        }
+        const all = Buffer.from(sequence.join(""), "latin1");
+        const parts: Buffer[] = [];
+        for (let at = 0, i = 0; at < all.length; i++) {
+          const size = sizes[i % sizes.length]!;
+          parts.push(all.subarray(at, at + size));
+          at += size;
+        }
+        expect(eventsOf(requestParser(), parts)).toEqual(expected);
+      }),
+    );
+  });
+});

@@ -2,11 +2,17 @@ import { type BodyFraming, type HttpError, hasForbidden, httpError, readFields }
 
 /** What the bytes of a connection mean, in order: for each message its head, the body's bytes without their framing, and its end. */
 export type MessageEvent<Head> =
-  | { kind: "head"; head: Head }
+  | HeadEvent<Head>
   | { kind: "data"; bytes: Buffer }
   | { kind: "end" }
   /** Nothing can be read after it: where the next message begins is not known. */
   | { kind: "error"; error: HttpError };
+
+interface HeadEvent<Head> {
+  kind: "head";
+  /** The same object as before where the same bytes are read in the same way again; it is not to be changed. */
+  head: Head;
+}
 
 /**
  * Reads messages off a connection, however its bytes are cut. It is asked for one event after the other, so who asks decides how far it
@@ -21,12 +27,14 @@ export interface MessageParser<Head> {
   finish(): MessageEvent<Head> | undefined;
   /** Bytes that came and have not been read. */
   unread(): number;
+  /** Told to `readHead`: for answers, the method of the request that is to be answered. Empty at first. */
+  context: string;
 }
 
 /** How messages of one kind are read. */
 export interface MessageKind<Head extends { body: BodyFraming }> {
-  /** Takes a head's text with its empty line, free of forbidden characters. */
-  readHead(text: string): Head | HttpError;
+  /** Takes a head's text with its empty line, free of forbidden characters. What it gives depends on the text and on `context` alone. */
+  readHead(text: string, context: string): Head | HttpError;
   /** Most bytes in a head. */
   maxHead: number;
   /** What a head is refused with that has more; `text` is its beginning. */
@@ -38,6 +46,9 @@ const MAX_CHUNK_LINE = 256;
 /** Most bytes of trailer fields, which are dropped. */
 const MAX_TRAILERS = 8192;
 const CHUNK_LINE = /^([\da-f]{1,12})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/i;
+
+/** A head of at most so many bytes is kept with what was read in it: clients repeat themselves, and so do those who answer them. */
+const MAX_KEPT_HEAD = 1024;
 
 const EMPTY = Buffer.alloc(0);
 const END = { kind: "end" } as const;
@@ -58,6 +69,8 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
   /** Bytes to come of the body or the chunk. */
   let left = 0;
   let trailerBytes = 0;
+  /** The last head that was short enough. */
+  let kept: { text: string; context: string; event: HeadEvent<Head> } | undefined;
 
   function fail(error: HttpError): MessageEvent<Head> {
     failure = { kind: "error", error };
@@ -90,18 +103,38 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
     return undefined;
   }
 
+  /** The head that was read last, when the same bytes are there again to be read in the same way. */
+  function readKept(): HeadEvent<Head> | undefined {
+    if (kept === undefined || kept.context !== parser.context) return undefined;
+    const end = at + kept.text.length;
+    if (end > bytes.length || bytes.toString("latin1", at, end) !== kept.text) return undefined;
+    at = end;
+    searched = end;
+    return kept.event;
+  }
+
   function readHead(): MessageEvent<Head> | undefined {
-    const text = readThrough("\r\n\r\n", kind.maxHead, kind.tooLong);
-    if (text === undefined) return failure;
-    const head = kind.readHead(text);
-    if ("reason" in head) return fail(head);
+    if (at === bytes.length) return undefined;
+    const event = readKept() ?? readNew();
+    if (event?.kind !== "head") return event;
+    const { head } = event;
     if (head.body === "chunked") state = "chunk-line";
     else if (head.body === "until-close") state = "until-close";
     else {
       left = head.body;
       state = left === 0 ? "end" : "data";
     }
-    return { kind: "head", head };
+    return event;
+  }
+  function readNew(): MessageEvent<Head> | undefined {
+    const text = readThrough("\r\n\r\n", kind.maxHead, kind.tooLong);
+    if (text === undefined) return failure;
+    const { context } = parser;
+    const head = kind.readHead(text, context);
+    if ("reason" in head) return fail(head);
+    const event = { kind: "head", head } as const;
+    kept = text.length <= MAX_KEPT_HEAD ? { text, context, event } : undefined;
+    return event;
   }
 
   /** Bytes of the body, at most those that are left of it; undefined when there are none yet. */
@@ -174,7 +207,8 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
     }
   }
 
-  return {
+  const parser: MessageParser<Head> = {
+    context: "",
     feed(more) {
       if (failure !== undefined) return;
       bytes = at === bytes.length ? more : Buffer.concat([bytes.subarray(at), more]);
@@ -201,4 +235,5 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
     },
     unread: () => bytes.length - at,
   };
+  return parser;
 }

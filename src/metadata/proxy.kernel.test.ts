@@ -84,6 +84,7 @@ test("an upstream that goes on and on with interim responses is given up", async
 test("a body in chunks of one byte is not written byte by byte", () => {
   const written: string[] = [];
   const connection = {
+    answers: {},
     write: (data: string) => written.push(data) > 0,
     setTimeout() {},
   } as unknown as UpstreamConnection;

@@ -118,7 +118,7 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
   connected(lent: UpstreamConnection): void {
     const { head, upstream, options } = this;
     this.connection = lent;
-    lent.method = head.method;
+    lent.answers.context = head.method;
     lent.user = this;
     lent.write(upstreamHead(head, upstream!.name, options.identity));
     if (this.requestSent) lent.setTimeout(options.timeouts.firstByte);

@@ -149,12 +149,13 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
       deadlines,
       timeouts: guestTimeouts,
       maxBody: limits.bodyBytes,
-      handle(head, side) {
-        const refusal = turnAway(use);
+      handle(head, side, now) {
+        const refusal = turnAway(use, now);
         if (refusal !== undefined) return refusal;
         // Not for what is turned away: a guest could fill the log with it.
-        isToBeAudited = isAudited(head.path);
-        const next = decide(head, use);
+        const asked = askedBy(head);
+        isToBeAudited = asked.isAudited;
+        const next = decide(asked.request, use, now);
         if ("status" in next) return next;
         isInFlight = true;
         use.inFlight += 1;
@@ -188,23 +189,22 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
   }
 
   /** The refusal of a request that is not looked at: from a guest that is gone, or that asks too often. */
-  function turnAway(use: GuestUse): MetadataResponse | undefined {
+  function turnAway(use: GuestUse, now: number): MetadataResponse | undefined {
     const { limits } = way.settings;
     if (guestNow(use) === undefined) {
       counters.refused("notAGuest");
       return errorResponse(httpError("the guest of this connection is gone", 404));
     }
-    if (admit(use, limits, performance.now())) return undefined;
+    if (admit(use, limits, now)) return undefined;
     logRefusal(use, "tooManyRequests");
     return errorResponse(httpError(`more than ${limits.requestsPerSecond} requests a second`, 429));
   }
 
   /** The answer to a request, or how it is to be sent on. */
-  function decide(head: RequestHead, use: GuestUse): MetadataResponse | ExchangeOptions {
+  function decide(request: MetadataRequest, use: GuestUse, now: number): MetadataResponse | ExchangeOptions {
     const { settings, upstreams, identities } = way;
     const { limits, proxy, requireToken } = settings;
     const guest = guestNow(use)!;
-    const request = requestOf(head);
     const refusal = passTokenGate({ key: tokenKey, requireToken }, request, guest, Date.now());
     if (refusal !== undefined) return refusal;
     if (proxy === undefined) return builtin(request, guest);
@@ -224,7 +224,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     }
     turn = (turn + 1) % 0x10000;
     return {
-      upstreams: inTurn(upstreams, turn, performance.now()),
+      upstreams: inTurn(upstreams, turn, now),
       identity: identity.lines,
       timeouts: proxy.timeouts,
     };
@@ -302,6 +302,24 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
       deadlines.close();
     },
   };
+}
+
+/** What a head asks for, and whether that is audited. */
+interface Asked {
+  request: MetadataRequest;
+  isAudited: boolean;
+}
+
+/** Kept, since the head of a connection's next request is the same object where its text is the same. */
+const known = new WeakMap<RequestHead, Asked>();
+
+function askedBy(head: RequestHead): Asked {
+  let asked = known.get(head);
+  if (asked === undefined) {
+    asked = { request: requestOf(head), isAudited: isAudited(head.path) };
+    known.set(head, asked);
+  }
+  return asked;
 }
 
 function requestOf({ method, path, query, fields }: RequestHead): MetadataRequest {

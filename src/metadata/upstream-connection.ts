@@ -31,9 +31,8 @@ export interface ConnectionUser {
 export interface UpstreamConnection {
   /** Undefined while no exchange has it. */
   user: ConnectionUser | undefined;
-  /** Reads the answers; `method` is that of the request that is to be answered. */
+  /** Reads the answers; its context is the method of the request that is to be answered. */
   readonly answers: MessageParser<ResponseHead>;
-  method: string;
   /** Exchanges that it was used for: the upstream may be closing one that was used just now. */
   uses: number;
   /** False: wait for `drained` before writing more. Text is latin1. */
@@ -97,11 +96,10 @@ export function openConnection(
   const connection: UpstreamConnection = {
     user: undefined,
     answers: createMessageParser({
-      readHead: (text) => readResponseHead(text, connection.method),
+      readHead: readResponseHead,
       maxHead: MAX_RESPONSE_HEAD,
       tooLong: () => httpError("a head of too many bytes"),
     }),
-    method: "",
     uses: 0,
     write: (data) => transport.write(data),
     pause: () => transport.setReading(false),
