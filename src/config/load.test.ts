@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { stringify } from "yaml";
+import { parse, stringify } from "yaml";
 import { formatConfigError, loadConfig, parseConfig } from "./load.ts";
 
 const file = "onlink.yaml";
@@ -154,6 +154,12 @@ describe("a right file", () => {
         api: { socket: "/run/onlink/onlink.sock" },
       },
     });
+  });
+
+  test("means the same as JSON and as YAML", () => {
+    const text = JSON.stringify(parse(right));
+    expect(parseConfig(text, file)).toEqual(parseConfig(right, file));
+    expect(parseConfig(text, file).ok).toBe(true);
   });
 
   test("may say for each interface, pattern or not, what else it is to have", () => {
@@ -762,6 +768,32 @@ agent: { device: lo, metadataAddresses: 10.0.0.0/8 }
         },
       ],
     });
+  });
+});
+
+describe("a file in JSON that is wrong", () => {
+  const json = JSON.stringify(parse(right), null, 2);
+
+  test.each([
+    [
+      "has a field twice",
+      ['"port": 53,', '"port": 53, "port": 54,'],
+      'onlink.yaml:14:19: "port" is given twice; expected it once',
+    ],
+    [
+      "has a value that is wrong by itself",
+      ['"port": 53,', '"port": 70000,'],
+      "onlink.yaml:14:15: services[1].port: 70000 is not a port; expected 1-65535",
+    ],
+    [
+      "breaks a rule",
+      ['"169.254.169.253"', '"10.0.0.3"'],
+      "onlink.yaml:13:18: services[1].address: 10.0.0.3 is not link-local; expected 169.254.1.0-169.254.254.255, or allowAnyAddress: true for this service",
+    ],
+    ["ends too early", ['"port": 53,', '"port": 53'], "onlink.yaml:14:15: not YAML: "],
+  ])("%s", (_, [from, to], message) => {
+    expect(json.split(from!)).toHaveLength(2);
+    expect(errorsOf(json.replace(from!, to!))[0]).toContain(message);
   });
 });
 

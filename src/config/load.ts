@@ -13,7 +13,8 @@ import {
 } from "yaml";
 import type * as z from "zod";
 import { ABOUT_FIELD_NAME } from "./fields.ts";
-import { findBreaches, type Path } from "./rules.ts";
+import { readJson } from "./json-text.ts";
+import { type Breach, findBreaches, type Path, type Place } from "./rules.ts";
 import { type Config, configSchema } from "./schema.ts";
 
 /** One thing that is wrong in a configuration file. */
@@ -51,8 +52,16 @@ export function parseFile<T>(
   text: string,
   file: string,
   schema: z.ZodType<T>,
-  breachesOf: typeof findBreaches = () => [],
+  breachesOf: (content: unknown, place: Place, value: T | undefined) => Breach[] = () => [],
 ): FileResult<T> {
+  const json = readJson(text);
+  if (json !== undefined) {
+    const parsed = schema.safeParse(json.content);
+    if (parsed.success && breachesOf(json.content, formatPath, parsed.data).length === 0)
+      return { ok: true, value: parsed.data };
+  }
+
+  // Anything else, JSON with errors in it too, is read with the place of each value.
   const source = readYaml(text, file);
   if (!source.ok) return source;
   const { document, lines, content } = source;
@@ -74,7 +83,7 @@ export function parseFile<T>(
         issue.message,
       ),
     ),
-    ...breachesOf(content, place).map(({ path, message }) => errorAt(path, "value", message)),
+    ...breachesOf(content, place, parsed.data).map(({ path, message }) => errorAt(path, "value", message)),
   ];
   if (parsed.success && errors.length === 0) return { ok: true, value: parsed.data };
   return { ok: false, errors: errors.sort((a, b) => a.line - b.line || a.column - b.column) };
@@ -116,7 +125,7 @@ function readYaml(text: string, file: string): Source {
       .filter(({ code }, index) => index === 0 || code === "DUPLICATE_KEY")
       .map((error) => errorAt(error.pos[0], yamlMessage(error, text)));
     if (errors.length > 0) return { ok: false, errors };
-    const lost = findAliasWithoutAnchor(document);
+    const lost = text.includes("*") ? findAliasWithoutAnchor(document) : undefined;
     if (lost !== undefined) return { ok: false, errors: [errorAt(lost, NO_ANCHOR)] };
     return { ok: true, document, lines, content: document.toJS({ maxAliasCount: MAX_ALIASES }) };
   } catch (error) {

@@ -29,7 +29,7 @@ export interface Breach {
 }
 
 /** Tells where a value stands, for messages that name a second place: `services[0] (line 4)`. */
-type Place = (path: Path) => string;
+export type Place = (path: Path) => string;
 
 const USABLE_LINK_LOCAL = "169.254.1.0-169.254.254.255";
 /** A pool holds at least 16 metadata addresses. */
@@ -49,11 +49,13 @@ const draftSchema = z.object({
 });
 type Draft = z.output<typeof draftSchema>;
 
-/** The rules that the content of a file breaks; `place` words a second place for a message. Takes any value. */
-export function findBreaches(content: unknown, place: Place): Breach[] {
-  const parsed = draftSchema.safeParse(content);
-  if (!parsed.success) return [];
-  const config = parsed.data;
+/**
+ * The rules that the content of a file breaks; `place` words a second place for a message. Takes any value; `whole` is what was made of it where
+ * each value is right by itself.
+ */
+export function findBreaches(content: unknown, place: Place, whole: Config | undefined): Breach[] {
+  const config: Draft | undefined = whole ?? draftSchema.safeParse(content).data;
+  if (config === undefined) return [];
   return [
     ...checkServiceAddresses(config, place),
     ...checkServicesApart(config, place),
@@ -180,6 +182,7 @@ function* checkMetadata({ metadata }: Draft, content: unknown): Generator<Breach
 }
 
 function* checkBackends({ services }: Draft, place: Place): Generator<Breach> {
+  const servedAt = firstByAddress(services);
   for (const [index, { backends }] of services.entries()) {
     const seen = new Set<string>();
     for (const [position, backend] of (backends ?? []).entries()) {
@@ -191,14 +194,19 @@ function* checkBackends({ services }: Draft, place: Place): Generator<Breach> {
       seen.add(text);
       if ("name" in backend) continue;
       const { address } = backend;
-      const service = services.findIndex((other) => other.address === address);
-      if (service >= 0) {
+      const service = servedAt.get(address);
+      if (service !== undefined) {
         const where = place(["services", service]);
         const message = `${address} is the service address of ${where}; expected where the service really runs`;
         yield { path, message };
       }
     }
   }
+}
+
+/** The position of the first service at each service address. */
+function firstByAddress(services: Draft["services"]): Map<string | undefined, number> {
+  return new Map(services.map(({ address }, index) => [address, index] as const).reverse());
 }
 
 function* checkHealthChecks({ services }: Draft): Generator<Breach> {
@@ -247,12 +255,13 @@ function* checkGateways(
   { interfaces, services }: Pick<Draft, "interfaces" | "services">,
   place: Place,
 ): Generator<Breach> {
+  const servedAt = firstByAddress(services);
   for (const [index, { gateway, addresses }] of interfaces.entries()) {
     if (gateway === undefined) continue;
     const path = ["interfaces", index, "gateway", "address"];
     const { address } = gateway;
-    const service = services.findIndex((other) => other.address === address);
-    if (service >= 0) {
+    const service = servedAt.get(address);
+    if (service !== undefined) {
       const where = place(["services", service]);
       yield { path, message: `${address} is the service address of ${where}; expected the guest's gateway` };
     }
