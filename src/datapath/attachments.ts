@@ -20,6 +20,7 @@ import {
   hasFilter,
   linkIfindex,
   pinObject,
+  renewFilter,
   updateLink,
 } from "./libbpf.ts";
 import { replacePin } from "./pins.ts";
@@ -66,6 +67,7 @@ const LINK_PAUSE = 10;
  * just as well, and the links take its place one by one in the background.
  */
 export function openAttachments({ pinDir, how, program, later = soon }: AttachmentsOptions): Attachments {
+  for (const folder of ["links", "filters"]) mkdirSync(join(pinDir, folder), { recursive: true });
   const waiting = new Map<string, { name: ProgramName; ifindex: number }>();
   let madeAtOnce = 0;
   let cancel: (() => void) | undefined;
@@ -174,16 +176,10 @@ function listDir(path: string): string[] {
   return existsSync(path) ? readdirSync(path) : [];
 }
 
-function pinPath(pinDir: string, folder: "links" | "filters", name: string, ifindex: number): string {
-  const dir = join(pinDir, folder);
-  mkdirSync(dir, { recursive: true });
-  return join(dir, `${name}-${ifindex}`);
-}
-
 /** Puts the program under the link that is there; false where there is none. */
 function renewLink(pinDir: string, name: ProgramName, program: number, ifindex: number): boolean {
   const path = join(pinDir, "links", `${name}-${ifindex}`);
-  const pinned = existsSync(path) ? getPinned(path) : undefined;
+  const pinned = getPinned(path);
   if (pinned === undefined) return false;
   try {
     if (linkIfindex(pinned) === ifindex) {
@@ -201,7 +197,7 @@ function renewLink(pinDir: string, name: ProgramName, program: number, ifindex: 
 function makeLink(pinDir: string, name: ProgramName, program: number, ifindex: number): void {
   const link = createLink(program, ifindex);
   try {
-    pinObject(link, pinPath(pinDir, "links", name, ifindex));
+    pinObject(link, join(pinDir, "links", `${name}-${ifindex}`));
   } finally {
     closeFd(link);
   }
@@ -209,7 +205,7 @@ function makeLink(pinDir: string, name: ProgramName, program: number, ifindex: n
 
 function detachByLink(pinDir: string, name: ProgramName, ifindex: number): void {
   const path = join(pinDir, "links", `${name}-${ifindex}`);
-  const pinned = existsSync(path) ? getPinned(path) : undefined;
+  const pinned = getPinned(path);
   if (pinned === undefined) return;
   detachLink(pinned);
   closeFd(pinned);
@@ -217,12 +213,14 @@ function detachByLink(pinDir: string, name: ProgramName, ifindex: number): void 
 }
 
 function attachByFilter(pinDir: string, name: ProgramName, program: number, ifindex: number): void {
-  const qdisc = pinPath(pinDir, "filters", "qdisc", ifindex);
-  const filter = pinPath(pinDir, "filters", name, ifindex);
+  const qdisc = join(pinDir, "filters", `qdisc-${ifindex}`);
+  const filter = join(pinDir, "filters", `${name}-${ifindex}`);
   // The marks first: what a process that is killed has made, it has marked.
   const wasMarked = { qdisc: existsSync(qdisc), filter: existsSync(filter) };
   replacePin(program, qdisc);
   replacePin(program, filter);
+  // As a rule both are still there.
+  if (wasMarked.qdisc && wasMarked.filter && renewFilter(program, ifindex, FILTER_HANDLES[name])) return;
   try {
     const isOurs = createQdisc(ifindex) || wasMarked.qdisc;
     if (!isOurs) rmSync(qdisc);

@@ -24,7 +24,7 @@ import {
   nextBatch,
   pinObject,
   testRun,
-  updateElement,
+  updateElements,
 } from "./libbpf.ts";
 import { openMap, plain, single } from "./maps.ts";
 import type { Flow, FlowFilter, FlowKey, FlowPage } from "./types.ts";
@@ -44,18 +44,22 @@ const SHARD_SLACK = 2;
  */
 export function makeShards(object: BpfObject, mapsDir: string, flowCapacity: number): void {
   const flows = mapFd(object, "flows");
-  for (let shard = 0; shard < FLOW_SHARDS; shard++) {
-    const key = u32Layout.encode({ value: shard });
-    const path = shardPin(mapsDir, shard);
-    let fd = getPinned(path);
-    if (fd === undefined) {
-      fd = createMap(shardName(shard), shardAttributes(flowCapacity));
-      pinObject(fd, path);
+  const shards: number[] = [];
+  const missing: Array<[Uint8Array, Uint8Array]> = [];
+  try {
+    for (let shard = 0; shard < FLOW_SHARDS; shard++) {
+      const key = u32Layout.encode({ value: shard });
+      const path = shardPin(mapsDir, shard);
+      const pinned = getPinned(path);
+      const fd = pinned ?? createMap(shardName(shard), shardAttributes(flowCapacity));
+      shards.push(fd);
+      if (pinned === undefined) pinObject(fd, path);
+      // An agent may have been killed in between.
+      if (!lookupElement(flows, key, new Uint8Array(4))) missing.push([key, u32Layout.encode({ value: fd })]);
     }
-    // An agent may have been killed in between.
-    if (!lookupElement(flows, key, new Uint8Array(4)))
-      updateElement(flows, key, u32Layout.encode({ value: fd }));
-    closeFd(fd);
+    updateElements(flows, missing);
+  } finally {
+    for (const fd of shards) closeFd(fd);
   }
 }
 

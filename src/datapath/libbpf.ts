@@ -29,6 +29,8 @@ const EEXIST = 17;
 const ENODEV = 19;
 const EINVAL = 22;
 const ENOSPC = 28;
+/** What the kernel's own code knows as "not supported"; no libc has a name for it. */
+const ENOTSUPP = 524;
 
 /** An opened libbpf object. */
 export type BpfObject = { readonly __brand: "bpf_object" };
@@ -124,6 +126,9 @@ function bind() {
     update: library.func("int bpf_map_update_elem(int fd, void *key, void *value, uint64_t flags)"),
     lookup: library.func("int bpf_map_lookup_elem(int fd, void *key, void *value)"),
     delete: library.func("int bpf_map_delete_elem(int fd, void *key)"),
+    updateBatch: library.func(
+      "int bpf_map_update_batch(int fd, const void *keys, const void *values, _Inout_ uint32_t *count, const void *opts)",
+    ),
     lookupBatch: library.func(
       "int bpf_map_lookup_batch(int fd, void *in, void *out, void *keys, void *values, _Inout_ uint32_t *count, void *opts)",
     ),
@@ -285,6 +290,18 @@ export function updateElement(fd: number, key: Uint8Array, value: Uint8Array, fl
   check(lib().update(fd, key, value, flags), "write a map entry");
 }
 
+/**
+ * Adds or replaces some entries. After each write to a map of maps the kernel waits until no program can have the map that was there before (RCU),
+ * which takes 10 ms and more; after a batch it waits once. Such maps take batches since Linux 5.19, and before that one entry after the other.
+ */
+export function updateElements(fd: number, entries: ReadonlyArray<[Uint8Array, Uint8Array]>): void {
+  if (entries.length === 0) return;
+  const [keys, values] = [0, 1].map((part) => Buffer.concat(entries.map((entry) => entry[part]!)));
+  const result = lib().updateBatch(fd, keys, values, [entries.length], null) as number;
+  if (result !== -ENOTSUPP) check(result, "write map entries");
+  else for (const [key, value] of entries) updateElement(fd, key, value);
+}
+
 /** Fills `value`; false where there is no such key. */
 export function lookupElement(fd: number, key: Uint8Array, value: Uint8Array): boolean {
   return check(lib().lookup(fd, key, value), "read a map entry", ENOENT) === 0;
@@ -369,6 +386,11 @@ export function createMap(name: string, attributes: MapAttributes): number {
 /** Pins a descriptor. */
 export function pinObject(fd: number, path: string): void {
   check(lib().pin(fd, path), `pin ${path}`);
+}
+
+/** The same; false where something is pinned there already. */
+export function tryPinObject(fd: number, path: string): boolean {
+  return check(lib().pin(fd, path), `pin ${path}`, EEXIST) === 0;
 }
 
 /** A descriptor of what is pinned at `path`, to be closed by the caller; undefined where nothing is. */
@@ -458,6 +480,12 @@ export function destroyQdisc(ifindex: number): void {
 export function attachFilter(program: number, ifindex: number, handle: number): void {
   const opts = { ...tcOpts(handle), prog_fd: program, flags: BPF_TC_F_REPLACE };
   check(lib().tcAttach(tcHook(ifindex, BPF_TC_INGRESS), opts), `attach a filter to interface ${ifindex}`);
+}
+
+/** The same where that can be done; false where the interface has no clsact qdisc, or is gone. */
+export function renewFilter(program: number, ifindex: number, handle: number): boolean {
+  const opts = { ...tcOpts(handle), prog_fd: program, flags: BPF_TC_F_REPLACE };
+  return lib().tcAttach(tcHook(ifindex, BPF_TC_INGRESS), opts) === 0;
 }
 
 /** Takes the filter with this handle away. A filter, qdisc or interface that is gone is no error. */
