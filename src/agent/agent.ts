@@ -14,7 +14,7 @@ import { messageOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { type FlowList, type FlowWish, listFlows } from "./flows.ts";
 import { ensureHostDevice, findHostDevice, type HostDevice } from "./host-device.ts";
-import { createInterfaces, type Registrations } from "./interfaces.ts";
+import { createInterfaces, type InterfaceState, type Registrations } from "./interfaces.ts";
 import { createAgentMetadata, withMetadataBackends } from "./metadata.ts";
 import { hostAddress } from "./metadata-addresses.ts";
 import { type MetadataDocuments, openMetadataDocuments } from "./metadata-documents.ts";
@@ -270,12 +270,15 @@ function follow(
   const since = new Date().toISOString();
 
   const serviceStatuses = () => services.list().map(serviceStatus);
-  const readiness = () =>
+  const readiness = (
+    serviceList = serviceStatuses(),
+    interfaceList: readonly InterfaceState[] = interfaces.list(),
+  ) =>
     readinessProblems({
       configuration,
       failures: stepper.failures(),
-      services: serviceStatuses(),
-      interfaces: interfaces.list(),
+      services: serviceList,
+      interfaces: interfaceList,
       fabric: services.fabric(),
       metadata: metadata.stats().listening,
       guestFiles: guestMetadata.problems(),
@@ -325,7 +328,7 @@ function follow(
       const { device, runtimeDir } = config.agent;
       return healthProblems({ datapath, network, device, runtimeDir, followed });
     },
-    readiness,
+    readiness: () => readiness(),
     why: (question) =>
       answerWhy(question, {
         interfaces,
@@ -340,26 +343,29 @@ function follow(
         limits: config.limits,
         now: process.hrtime.bigint(),
       }),
-    status: ({ counted } = {}) => ({
-      version,
-      pid: process.pid,
-      since,
-      configuration,
-      attach: datapath.how,
-      device: { name: config.agent.device, address: hostAddress(config.agent.metadataAddresses).address },
-      services: serviceStatuses(),
-      draining: services.draining().map(drainingStatus),
-      interfaces: agentInterfaces.list(counted),
-      fabric: services.fabric(),
-      flows: {
-        now: datapath.flowCount(),
-        limit: config.limits.flows,
-        limitPerInterface: config.limits.flowsPerInterface,
-      },
-      counters: datapath.counters(),
-      eventsLost: events.lost(),
-      problems: readiness(),
-    }),
+    status({ counted } = {}) {
+      const [serviceList, interfaceList] = [serviceStatuses(), agentInterfaces.list(counted)];
+      return {
+        version,
+        pid: process.pid,
+        since,
+        configuration,
+        attach: datapath.how,
+        device: { name: config.agent.device, address: hostAddress(config.agent.metadataAddresses).address },
+        services: serviceList,
+        draining: services.draining().map(drainingStatus),
+        interfaces: interfaceList,
+        fabric: services.fabric(),
+        flows: {
+          now: datapath.flowCount(),
+          limit: config.limits.flows,
+          limitPerInterface: config.limits.flowsPerInterface,
+        },
+        counters: datapath.counters(),
+        eventsLost: events.lost(),
+        problems: readiness(serviceList, interfaceList),
+      };
+    },
     async stop() {
       stepper.close();
       backends.close();

@@ -10,7 +10,7 @@ import type { AgentPorts } from "../agent/ports.ts";
 import { isLoopback } from "../config/ranges.ts";
 import { isIpv4 } from "../packet/address.ts";
 import { type MeasuredAgent, type Metrics, registerMetrics } from "./metrics.ts";
-import { useZod } from "./schemas.ts";
+import { ZOD_SCHEMAS, type ZodTypes } from "./schemas.ts";
 
 /** What the port API and the metrics beside it answer from. */
 export interface PortApiOptions {
@@ -59,6 +59,7 @@ export function createPortApi({ ports, measured }: Omit<PortApiOptions, "listen"
     keepAliveTimeout: KEEP_ALIVE,
     forceCloseConnections: true,
     exposeHeadRoutes: false,
+    schemaController: ZOD_SCHEMAS,
   });
   // The body counts whatever its type is said to be, and may be empty.
   server.removeAllContentTypeParsers();
@@ -76,7 +77,7 @@ export function createPortApi({ ports, measured }: Omit<PortApiOptions, "listen"
     return sendError(reply, statusCode, `{ ${messageOf(error)} }`);
   });
 
-  server.register(async (scope) => registerMetrics(useZod(scope), measured.agent, measured.metrics));
+  registerMetrics(server.withTypeProvider<ZodTypes>(), measured.agent, measured.metrics);
   server.post("/port", async ({ body }, reply) => {
     ports.put(parsePorts(typeof body === "string" ? body : ""));
     return send(reply, 200, {});

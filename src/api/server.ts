@@ -11,7 +11,7 @@ import { registerHealth } from "./health.ts";
 import { registerInterfaces } from "./interfaces.ts";
 import { type Metrics, registerMetrics } from "./metrics.ts";
 import { collectRoutes, registerOpenApi } from "./openapi.ts";
-import { type ApiServer, useZod } from "./schemas.ts";
+import { type ApiServer, ZOD_SCHEMAS, type ZodTypes } from "./schemas.ts";
 import { registerServices } from "./services.ts";
 import { registerStatus } from "./status.ts";
 import { registerWhy } from "./why.ts";
@@ -50,7 +50,11 @@ export async function serveApi({ socket, agent, metrics }: ApiOptions): Promise<
 
 /** The API's server, not listening yet. */
 export async function createApi(agent: ApiAgent, metrics: Metrics): Promise<ApiServer> {
-  const server = useZod(fastify({ logger: false, forceCloseConnections: true }));
+  const server = fastify({
+    logger: false,
+    forceCloseConnections: true,
+    schemaController: ZOD_SCHEMAS,
+  }).withTypeProvider<ZodTypes>();
   setErrorForm(server);
   await collectRoutes(server, agent.version);
   registerStatus(server, agent);
