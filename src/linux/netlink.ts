@@ -139,10 +139,10 @@ export function nested(type: number, ...attributes: Buffer[]): Buffer {
 }
 
 /**
- * The attributes by type, flag bits taken off. Of a type that occurs twice the last one stays, as in the kernel's
+ * The attributes by type, flag bits taken off; with `wanted`, those of these types alone. Of a type that occurs twice the last one stays, as in the kernel's
  * nla_parse(). Values are views of the same bytes. Throws when one is cut off.
  */
-export function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
+export function decodeAttributes(bytes: Buffer, wanted?: ReadonlySet<number>): Map<number, Buffer> {
   const attributes = new Map<number, Buffer>();
   let offset = 0;
   while (offset < bytes.length) {
@@ -151,10 +151,9 @@ export function decodeAttributes(bytes: Buffer): Map<number, Buffer> {
     if (length < ATTRIBUTE_HEADER || length > left) {
       throw new Error(`netlink attribute at byte ${offset}: length ${length}, but ${left} bytes are there`);
     }
-    attributes.set(
-      readU16(bytes, offset + 2) & NLA_TYPE_MASK,
-      bytes.subarray(offset + ATTRIBUTE_HEADER, offset + length),
-    );
+    const type = readU16(bytes, offset + 2) & NLA_TYPE_MASK;
+    if (wanted === undefined || wanted.has(type))
+      attributes.set(type, bytes.subarray(offset + ATTRIBUTE_HEADER, offset + length));
     offset += align(length);
   }
   return attributes;

@@ -185,6 +185,12 @@ function linkHeader({ ifindex = 0, set = 0 }): Buffer {
   return bytes;
 }
 
+/** The attributes that `decodeLink` reads, of the sixty that an interface has. */
+const LINK_ATTRIBUTES: ReadonlySet<number> = new Set([
+  ...[IFLA.IFNAME, IFLA.ADDRESS, IFLA.LINKINFO, IFLA.IFALIAS],
+  ...[IFLA.LINK, IFLA.MTU, IFLA.MASTER, IFLA.LINK_NETNSID],
+]);
+
 /**
  * The link of a RTM_NEWLINK or RTM_DELLINK. Undefined for messages of another family than AF_UNSPEC: those of AF_BRIDGE
  * tell of a bridge's port, and a RTM_DELLINK among them means that the link has left the bridge, not that it is gone.
@@ -194,7 +200,7 @@ export function decodeLink(payload: Buffer): Link | undefined {
     return undefined;
   }
   const ifindex = readU32(payload, 4);
-  const attributes = decodeAttributes(payload.subarray(LINK_HEADER));
+  const attributes = decodeAttributes(payload.subarray(LINK_HEADER), LINK_ATTRIBUTES);
   const name = attributes.get(IFLA.IFNAME);
   const hardwareAddress = attributes.get(IFLA.ADDRESS);
   const info = attributes.get(IFLA.LINKINFO);

@@ -63,7 +63,7 @@ function digitAt(text: string, at: number): number {
 
 /** Whether the text is an IPv4 address in the form that `parseIpv4` takes. */
 export function isIpv4(text: string): boolean {
-  return parseIpv4(text).ok;
+  return readIpv4(text) !== undefined;
 }
 
 /** The address as a number (10.0.1.3 is 0x0a000103). Throws RangeError when the text is no address. */
@@ -169,8 +169,21 @@ export function parsePrefix(text: string): ParseResult<Ipv4Prefix> {
 
 /** Whether the address lies in the prefix (`"169.254.0.0/16"`). Throws RangeError when either text is wrong. */
 export function isInPrefix(address: string, prefix: string): boolean {
-  const { address: first, length } = valueOrThrow(parsePrefix(prefix));
+  const { address: first, length } = knownPrefix(prefix);
   return firstAddress(ipv4ToUint32(address), length) === first;
+}
+
+/** Prefixes by their texts: it is always the same few that addresses are compared with, for a configuration by the thousands. */
+const prefixes = new Map<string, Ipv4Prefix>();
+const MAX_PREFIXES = 64;
+
+function knownPrefix(text: string): Ipv4Prefix {
+  const known = prefixes.get(text);
+  if (known !== undefined) return known;
+  const prefix = valueOrThrow(parsePrefix(text));
+  if (prefixes.size === MAX_PREFIXES) prefixes.clear();
+  prefixes.set(text, prefix);
+  return prefix;
 }
 
 function firstAddress(address: number, length: number): number {
