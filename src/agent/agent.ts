@@ -9,7 +9,7 @@ import { type NetworkEvent, openRtnetlink, type Rtnetlink, watchNetwork } from "
 import type { MetadataStats } from "../metadata/stats.ts";
 import { type AgentInterfaces, createAgentInterfaces } from "./agent-interfaces.ts";
 import { watchBackends } from "./backend-watch.ts";
-import { changesBetween, needsRestart } from "./changes.ts";
+import { changesBetween, needsRestart, withUnchangedParts } from "./changes.ts";
 import { messageOf } from "./errors.ts";
 import { createEvents, type Events } from "./events.ts";
 import { type FlowList, type FlowWish, listFlows } from "./flows.ts";
@@ -301,18 +301,19 @@ function follow(
     guestMetadata,
     reload(read) {
       if (!read.ok) return refuse(read.errors.map(formatConfigError));
-      const obstacles = needsRestart(config, read.config);
+      const next = withUnchangedParts(config, read.config);
+      const obstacles = needsRestart(config, next);
       if (obstacles.length > 0) return refuse(obstacles);
-      const problems = metadata.configure(read.config);
+      const problems = metadata.configure(next);
       if (problems.length > 0) return refuse(problems);
-      const changes = changesBetween(config, read.config);
+      const changes = changesBetween(config, next);
       if (changes === undefined && configuration.errors === undefined) return;
       log.info(
         changes ?? {},
         changes ? "configuration changed" : "configuration right again, nothing changed",
       );
       configuration = { file: configFile, loaded: new Date().toISOString() };
-      config = read.config;
+      config = next;
       stepper.take(
         "reload",
         () => keepSettings(config, datapath, host),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { parseConfig } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import { changesBetween, needsRestart } from "./changes.ts";
+import { changesBetween, needsRestart, withUnchangedParts } from "./changes.ts";
 
 function configOf(rest: string): Config {
   const result = parseConfig(
@@ -79,5 +79,44 @@ describe("changesBetween", () => {
       sections: ["limits"],
     });
     expect(changesBetween(before, structuredClone(before))).toBeUndefined();
+  });
+});
+
+describe("withUnchangedParts", () => {
+  const config = (backends: string, rest = "") => {
+    const result = parseConfig(
+      `
+services:
+  - { name: web, address: 169.254.169.254, port: 80, backends: ["127.0.0.1:80"] }
+  - { name: dns, address: 169.254.169.253, port: 53, backends: ${backends} }
+interfaces: [{ name: "tap*" }, { name: "vif*" }]
+${rest}`,
+      "test.yaml",
+    );
+    if (!result.ok) throw new Error(result.errors[0]?.message);
+    return result.config;
+  };
+  const before = config('["10.0.0.1:53"]');
+
+  it("means what the new configuration means", () => {
+    const after = config('["10.0.0.2:53"]', "limits: { flows: 5 }");
+    expect(withUnchangedParts(before, after)).toStrictEqual(after);
+  });
+
+  it("has what is unchanged as the same objects, and what is not from the new one", () => {
+    const after = config('["10.0.0.2:53"]', "limits: { flows: 5 }");
+    const now = withUnchangedParts(before, after);
+    expect(now.services[0]).toBe(before.services[0]);
+    expect(now.services[1]).toBe(after.services[1]);
+    expect(now.interfaces).toBe(before.interfaces);
+    expect(now.defaults).toBe(before.defaults);
+    expect(now.limits).toBe(after.limits);
+  });
+
+  it("keeps the order of the new configuration", () => {
+    const after = { ...before, services: before.services.toReversed() };
+    expect(withUnchangedParts(before, after).services.map(({ name }) => name)).toEqual(["dns", "web"]);
+    const fewer = { ...before, interfaces: before.interfaces.slice(1) };
+    expect(withUnchangedParts(before, fewer).interfaces).toEqual([before.interfaces[1]]);
   });
 });

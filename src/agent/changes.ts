@@ -18,6 +18,31 @@ export function needsRestart(before: Config, after: Config): string[] {
   ];
 }
 
+/**
+ * A new configuration with what it has in common with the one before as the very objects of that: services, interfaces and whole sections. Whoever
+ * compares the two later on then finds what is unchanged without looking into it.
+ */
+export function withUnchangedParts(before: Config, after: Config): Config {
+  const parts = {
+    ...after,
+    services: withUnchangedEntries(before.services, after.services),
+    interfaces: withUnchangedEntries(before.interfaces, after.interfaces),
+  };
+  const sections = Object.keys(parts).map((section) => {
+    const [old, now] = [sectionOf(before, section), sectionOf(parts, section)];
+    return [section, isDeepStrictEqual(old, now) ? old : now];
+  });
+  return Object.fromEntries(sections) as Config;
+}
+
+function withUnchangedEntries<T extends { name: string }>(before: readonly T[], after: readonly T[]): T[] {
+  const old = new Map(before.map((entry) => [entry.name, entry]));
+  return after.map((entry) => {
+    const same = old.get(entry.name);
+    return same !== undefined && isDeepStrictEqual(same, entry) ? same : entry;
+  });
+}
+
 /** What differs between two configurations, for the log: by name what came, changed or went, and the other sections that changed. */
 export interface ConfigChanges {
   services: NamesChanged;

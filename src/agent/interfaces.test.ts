@@ -236,6 +236,20 @@ agent: { metadataAddresses: 169.254.64.0/28 }
     expect(interfaces.list().map(({ name }) => name)).toEqual(["tap0"]);
   });
 
+  it("looks at no interface where no section that concerns them is another", () => {
+    const { interfaces, told, registrations } = setUp();
+    interfaces.reset([tap0, tap1]);
+    const asked: string[] = [];
+    registrations.get = (name) => {
+      asked.push(name);
+      return undefined;
+    };
+    told.configure({ ...plainConfig, interfaces: structuredClone(plainConfig.interfaces) });
+    expect(asked).toEqual([]);
+    told.configure({ ...plainConfig, defaults: { ...plainConfig.defaults, antiSpoof: false } });
+    expect(asked).toContain("tap0");
+  });
+
   it("keeps a vif as it was whose change failed, and tries again", () => {
     const { interfaces, takeWrites, fake, vifs } = setUp();
     interfaces.reset([tap0]);

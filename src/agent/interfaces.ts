@@ -291,7 +291,10 @@ export function createInterfaces(options: InterfacesOptions): Interfaces {
 
   return {
     configure(next) {
+      const sections = ({ interfaces, defaults }: InterfacesConfig) => [interfaces, defaults];
+      const isSame = isDeepStrictEqual(sections(config), sections(next));
       config = next;
+      if (isSame) return;
       rules = readRules(config);
       settle(links.keys());
     },

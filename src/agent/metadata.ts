@@ -1,8 +1,14 @@
+import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import type { Config } from "../config/schema.ts";
 import { createBuiltin, type GuestMetadataSource } from "../metadata/builtin.ts";
 import { createMetadataService } from "../metadata/service.ts";
-import { isSecretExposed, MetadataSettingsError, readSettings } from "../metadata/settings.ts";
+import {
+  isSecretExposed,
+  type MetadataSettings,
+  MetadataSettingsError,
+  readSettings,
+} from "../metadata/settings.ts";
 import type { MetadataStats } from "../metadata/stats.ts";
 import type { GuestIdentity } from "../metadata/types.ts";
 import { AgentError } from "./errors.ts";
@@ -28,8 +34,9 @@ export interface AgentMetadataOptions {
 
 /** See `AgentMetadata`. Throws `AgentError` where secret, certificates or the key of tokens cannot be read. */
 export function createAgentMetadata({ config, guestOf, source, log }: AgentMetadataOptions): AgentMetadata {
+  let settings = settingsOf(config);
   const service = createMetadataService({
-    settings: settingsOf(config),
+    settings,
     guestOf,
     builtin: createBuiltin(source),
     tokenKey: loadMetadataKey(config.agent.stateDir),
@@ -51,14 +58,17 @@ export function createAgentMetadata({ config, guestOf, source, log }: AgentMetad
 
   return {
     configure(next) {
+      const before = settings;
       try {
-        service.configure(settingsOf(next));
+        settings = settingsOf(next);
       } catch (error) {
         if (error instanceof AgentError) return [error.message];
         throw error;
       }
       follow(next);
-      log.info({ mode: next.metadata.mode }, "metadata settings taken over");
+      if (isSame(before, settings)) return [];
+      service.configure(settings);
+      log.info({ mode: settings.mode }, "metadata settings taken over");
       return [];
     },
     stats: service.stats,
@@ -83,7 +93,13 @@ export function checkMetadata({ services, metadata }: Config): Check[] {
   }
 }
 
-function settingsOf({ metadata }: Config) {
+/** Of the certificates that a TLS context was made of, nothing can be seen in it: with one, no settings are known to be the same. */
+function isSame(before: MetadataSettings, after: MetadataSettings): boolean {
+  const overTls = after.proxy?.upstreams.some(({ tls }) => tls !== undefined);
+  return !overTls && isDeepStrictEqual(before, after);
+}
+
+function settingsOf({ metadata }: Config): MetadataSettings {
   try {
     return readSettings(metadata, process.env);
   } catch (error) {

@@ -228,6 +228,7 @@ function changedInPlace(before: ServicesConfig, after: ServicesConfig): Set<stri
   const changed = new Set<string>();
   for (const [index, service] of after.services.entries()) {
     const old = before.services[index]!;
+    if (old === service) continue;
     if (keyOf(old) !== keyOf(service)) return undefined;
     if (!isDeepStrictEqual(old, service)) changed.add(service.name);
   }
