@@ -14,7 +14,7 @@ const c = {
   listen: libc.func("int listen(int fd, int backlog)"),
   accept: libc.func("int accept4(int fd, void *address, unsigned int *length, int flags)"),
   connect: libc.func("int connect(int fd, const void *address, unsigned int length)"),
-  recv: libc.func("long recv(int fd, void *data, size_t size, int flags)"),
+  recv: libc.func("long recv(int fd, uintptr_t data, size_t size, int flags)"),
   send: libc.func("long send(int fd, const void *data, size_t size, int flags)"),
   shutdown: libc.func("int shutdown(int fd, int how)"),
   close: libc.func("int close(int fd)"),
@@ -126,9 +126,22 @@ export function socketError(fd: number): number {
   return result < 0 ? result : -(LITTLE ? value.readInt32LE() : value.readInt32BE());
 }
 
-/** Bytes received into the buffer; 0: the peer sends no more; below zero: an errno. */
-export function receive(fd: number, buffer: Buffer): number {
-  return orErrno(c.recv(fd, buffer, buffer.length, 0));
+/** Memory that is received into: to tell its address costs less time than to make a view for every message. */
+export interface ReceiveMemory {
+  /** All of it. */
+  bytes: Buffer;
+  address: number;
+}
+
+/** Takes so many bytes of memory, which are not cleared. */
+export function allocateReceiveMemory(size: number): ReceiveMemory {
+  const bytes = Buffer.allocUnsafeSlow(size);
+  return { bytes, address: Number(koffi.address(bytes)) };
+}
+
+/** Bytes received into the memory from an offset on; 0: the peer sends no more; below zero: an errno. */
+export function receive(fd: number, { bytes, address }: ReceiveMemory, offset: number): number {
+  return orErrno(c.recv(fd, address + offset, bytes.length - offset, 0));
 }
 
 /** Bytes taken of the first `length` of these; below zero: an errno. */

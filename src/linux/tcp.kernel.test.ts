@@ -84,9 +84,9 @@ describe("a connection that is made", () => {
     const connection = connectTcp(at, events);
     await expect.poll(() => heard).toContain("connected");
     expect(connection.write(sent.subarray(0, sent.length - 5))).toBe(false);
-    expect(connection.isBlocked).toBe(true);
+    expect(connection.isBlocked()).toBe(true);
     await expect.poll(() => heard, { timeout: 10_000 }).toContain("drained");
-    expect(connection.isBlocked).toBe(false);
+    expect(connection.isBlocked()).toBe(false);
     expect(connection.write(sent.subarray(sent.length - 5).toString("latin1"))).toBe(true);
     connection.end();
     await expect.poll(() => heard, { timeout: 10_000 }).toContain("ended");

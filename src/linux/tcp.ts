@@ -6,6 +6,7 @@ import { getSystemErrorName } from "node:util";
 import { onReadable } from "./readable.ts";
 import {
   acceptSocket,
+  allocateReceiveMemory,
   closeSocket,
   connectSocket,
   EPOLL,
@@ -39,7 +40,7 @@ export interface TcpConnection {
   /** Sends; text is latin1. False when not all is on its way yet: `drained` will tell, and until then nothing should be written. */
   write(data: string | Uint8Array): boolean;
   /** Whether there is something of what was written that is not on its way yet. */
-  readonly isBlocked: boolean;
+  isBlocked(): boolean;
   /** Whether to read what comes; it does at first. */
   setReading(reading: boolean): void;
   /** After what was written, the peer is told that nothing more comes. */
@@ -61,9 +62,14 @@ const ACCEPT_BURST = 64;
 /** When no connection can be accepted, for lack of descriptors for one, it is tried again after so many ms. */
 const ACCEPT_AGAIN = 100;
 
-/** All connections take turns with these. */
-const readBuffer = Buffer.allocUnsafeSlow(BUFFER_SIZE);
+/** What is written goes through this, where it is text. */
 const writeBuffer = Buffer.allocUnsafeSlow(BUFFER_SIZE);
+
+/** Where the next message of any connection is received: those before it stay where they are for as long as somebody has them. */
+let memory = allocateReceiveMemory(BUFFER_SIZE);
+let used = 0;
+/** With less room than this, other memory is taken. */
+const LEAST_ROOM = 16_384;
 
 let set: SocketSet | undefined;
 let stopWaiting: (() => void) | undefined;
@@ -142,7 +148,7 @@ export function connectTcp(to: SocketAddress, events: TcpEvents): TcpConnection 
   const immediate = setImmediate(() => events.closed(getSystemErrorName(fd)));
   return {
     write: () => true,
-    isBlocked: false,
+    isBlocked: () => false,
     setReading() {},
     end() {},
     destroy: () => clearImmediate(immediate),
@@ -205,9 +211,15 @@ function makeConnection(
   }
 
   function read(): void {
-    const count = receive(fd, readBuffer);
-    if (count > 0) events?.data(Buffer.from(readBuffer.subarray(0, count)));
-    else if (count === 0) {
+    if (memory.bytes.length - used < LEAST_ROOM) {
+      memory = allocateReceiveMemory(BUFFER_SIZE);
+      used = 0;
+    }
+    const count = receive(fd, memory, used);
+    if (count > 0) {
+      used += count;
+      events?.data(memory.bytes.subarray(used - count, used));
+    } else if (count === 0) {
       peerEnded = true;
       update();
       events?.ended();
@@ -257,9 +269,7 @@ function makeConnection(
       update();
       return false;
     },
-    get isBlocked() {
-      return unsent.length > 0;
-    },
+    isBlocked: () => unsent.length > 0,
     setReading(next) {
       if (!open) return;
       reading = next;

@@ -61,12 +61,30 @@ interface Serving extends GuestHop {
   chunked: boolean;
 }
 
+/** What a connection waits for; "nobody" where it is not the guest's turn. */
+type Wait = "head" | "idle" | "body" | "stalled" | "linger" | "nobody";
+
+function timeOf(what: Wait, { head, idle, stalled }: GuestTimeouts): number {
+  switch (what) {
+    case "head":
+      return head;
+    case "idle":
+      return idle;
+    case "body":
+    case "stalled":
+      return stalled;
+    case "linger":
+      return LINGER;
+    case "nobody":
+      return Number.POSITIVE_INFINITY;
+  }
+}
+
 /** Serves the requests of one connection one after the other; those that wait do so in the socket. Gives what is to hear of the connection. */
 export function serveGuest(connection: TcpConnection, options: ConnectionOptions): TcpEvents {
   const { deadlines, timeouts, maxBody, handle, answered, refused, closed } = options;
   const parser = createMessageParser({ readHead: readRequestHead, maxHead: MAX_REQUEST_HEAD, tooLong });
-  const times = { ...timeouts, body: timeouts.stalled, nobody: Number.POSITIVE_INFINITY, linger: LINGER };
-  let waitingFor: keyof typeof times = "head";
+  let waitingFor: Wait = "head";
   let serving: Serving | undefined;
   /** Text that is written with what follows it. */
   let pending = "";
@@ -74,13 +92,13 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   let proceeding = false;
   let paused = false;
 
-  const timed: Timed = { deadline: deadlines.after(times.head), expire };
+  const timed: Timed = { deadline: deadlines.after(timeouts.head), expire };
 
   /** Sets the deadline, unless the same thing has been waited for all the time. */
-  function waitFor(what: keyof typeof times): void {
+  function waitFor(what: Wait): void {
     if (what === waitingFor && what !== "body") return;
     waitingFor = what;
-    timed.deadline = deadlines.after(times[what]);
+    timed.deadline = deadlines.after(timeOf(what, timeouts));
   }
 
   function expire(): void {
@@ -93,7 +111,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   function proceed(): void {
     if (proceeding) return;
     proceeding = true;
-    while (open && !connection.isBlocked && isReading()) {
+    while (open && !connection.isBlocked() && isReading()) {
       const event = parser.next();
       if (event === undefined) break;
       if (event.kind === "head") begin(event.head);
@@ -104,7 +122,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
     proceeding = false;
     if (!open) return;
     if (serving?.body === "wanted" && serving.exchange?.flush() === false) serving.body = "blocked";
-    if (connection.isBlocked) waitFor("stalled");
+    if (connection.isBlocked()) waitFor("stalled");
     else if (serving === undefined) waitFor(parser.unread() > 0 || waitingFor === "head" ? "head" : "idle");
     else waitFor(serving.body === "wanted" ? "body" : "nobody");
     const pause = parser.unread() > MAX_UNREAD;
@@ -209,7 +227,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
     open = false;
     connection.end();
     // A slow guest has as long for the rest of the answer as for any other part of it.
-    waitFor(connection.isBlocked ? "stalled" : "linger");
+    waitFor(connection.isBlocked() ? "stalled" : "linger");
     connection.setReading(true);
   }
 
@@ -235,7 +253,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
     },
     interim(head) {
       // They may be left out (RFC 9110 s. 15.2), and are where the guest is too slow to take them.
-      if (serving?.version === "1.1" && !connection.isBlocked) connection.write(interimHead(head));
+      if (serving?.version === "1.1" && !connection.isBlocked()) connection.write(interimHead(head));
     },
     respond(head) {
       if (serving === undefined) return;
@@ -256,7 +274,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
         writeBoth(before, bytes);
         pending = after;
       }
-      if (!connection.isBlocked) return true;
+      if (!connection.isBlocked()) return true;
       waitFor("stalled");
       return false;
     },

@@ -53,6 +53,8 @@ const LOOK_EVERY = 500;
 /** A path in the log is cut to so many characters. */
 const LOGGED_PATH = 200;
 
+const GONE = httpError("the guest of this connection is gone", 404);
+
 /** For a connection that is refused. */
 const NO_EVENTS: TcpEvents = { data() {}, drained() {}, ended() {}, closed() {} };
 
@@ -150,12 +152,16 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
       timeouts: guestTimeouts,
       maxBody: limits.bodyBytes,
       handle(head, side, now) {
-        const refusal = turnAway(use, now);
-        if (refusal !== undefined) return refusal;
+        const guest = guestNow(use);
+        if (guest === undefined) {
+          counters.refused("notAGuest");
+          return errorResponse(GONE);
+        }
+        if (!admit(use, way.settings.limits, now)) return tooManyRequests(use);
         // Not for what is turned away: a guest could fill the log with it.
         const asked = askedBy(head);
         isToBeAudited = asked.isAudited;
-        const next = decide(asked.request, use, now);
+        const next = decide(asked.request, guest, use, now);
         if ("status" in next) return next;
         isInFlight = true;
         use.inFlight += 1;
@@ -188,23 +194,21 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     use.last = { status, at: Date.now() };
   }
 
-  /** The refusal of a request that is not looked at: from a guest that is gone, or that asks too often. */
-  function turnAway(use: GuestUse, now: number): MetadataResponse | undefined {
-    const { limits } = way.settings;
-    if (guestNow(use) === undefined) {
-      counters.refused("notAGuest");
-      return errorResponse(httpError("the guest of this connection is gone", 404));
-    }
-    if (admit(use, limits, now)) return undefined;
+  function tooManyRequests(use: GuestUse): MetadataResponse {
     logRefusal(use, "tooManyRequests");
-    return errorResponse(httpError(`more than ${limits.requestsPerSecond} requests a second`, 429));
+    const { requestsPerSecond } = way.settings.limits;
+    return errorResponse(httpError(`more than ${requestsPerSecond} requests a second`, 429));
   }
 
   /** The answer to a request, or how it is to be sent on. */
-  function decide(request: MetadataRequest, use: GuestUse, now: number): MetadataResponse | ExchangeOptions {
+  function decide(
+    request: MetadataRequest,
+    guest: GuestIdentity,
+    use: GuestUse,
+    now: number,
+  ): MetadataResponse | ExchangeOptions {
     const { settings, upstreams, identities } = way;
     const { limits, proxy, requireToken } = settings;
-    const guest = guestNow(use)!;
     const refusal = passTokenGate({ key: tokenKey, requireToken }, request, guest, Date.now());
     if (refusal !== undefined) return refusal;
     if (proxy === undefined) return builtin(request, guest);
