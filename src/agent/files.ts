@@ -4,13 +4,13 @@ import {
   fsyncSync,
   lstatSync,
   openSync,
-  readFileSync,
   renameSync,
   rmdirSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
+import { readRegularFile } from "../config/read-file.ts";
 
 /** What the name of a file has behind it until it is whole. */
 export const TEMPORARY = ".new";
@@ -54,7 +54,7 @@ export function syncFolder(path: string): void {
 /** The text of a file; undefined when there is none. */
 export function readFileIfThere(path: string): string | undefined {
   try {
-    return readFileSync(path, "utf8");
+    return readRegularFile(path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
     throw error;

@@ -1,8 +1,9 @@
-import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from "node:fs";
+import { type FSWatcher, readdirSync, statSync, watch } from "node:fs";
 import { extname, join } from "node:path";
 import type { Logger } from "pino";
 import { type GuestMetadata, guestMetadataSchema } from "../config/guest-metadata.ts";
 import { formatConfigError, parseFile } from "../config/load.ts";
+import { readRegularFile } from "../config/read-file.ts";
 import { messageOf } from "./errors.ts";
 import { GUEST_KEY, guestKey } from "./guest-key.ts";
 
@@ -56,7 +57,7 @@ export function followMetadataDirectory(path: string, log: Logger, onChange: () 
       if (stamp === before?.stamp) return before;
       if (!stat.isFile() || stat.size > MAX_FILE)
         return { ...before, stamp, problems: [`${file}: not a file of at most ${MAX_FILE} bytes`] };
-      const result = parseFile(readFileSync(file, "utf8"), file, guestMetadataSchema);
+      const result = parseFile(readRegularFile(file), file, guestMetadataSchema);
       if (result.ok) return { stamp, metadata: result.value, problems: [] };
       return { ...before, stamp, problems: result.errors.map(formatConfigError) };
     } catch (error) {

@@ -1,4 +1,5 @@
-import { connect } from "node:net";
+import { once } from "node:events";
+import { connect, type Socket } from "node:net";
 import { text } from "node:stream/consumers";
 import type { FastifyInstance } from "fastify";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -131,6 +132,25 @@ describe("the port API", () => {
     expect(parseExposition(answer.body).has("onlink_interface_flows")).toBe(true);
     expect((await server.inject({ url: "/metrics", headers: { host: "example.com" } })).statusCode).toBe(403);
     expect((await server.inject({ url: "/metrics?x=1", headers })).statusCode).toBe(400);
+  });
+
+  it("answers however many clients sit idle", async () => {
+    const listen = { address: "127.0.0.1", port: 0 };
+    const api = await servePortApi({ listen, ports, measured });
+    const idle: Socket[] = [];
+    try {
+      for (let count = 0; count < 80; count++) {
+        const socket = connect(api.port, listen.address).on("error", () => {});
+        idle.push(socket);
+        await once(socket, "connect");
+      }
+      const socket = connect(api.port, listen.address);
+      socket.end("POST /syncports HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+      expect(await text(socket)).toMatch(/^HTTP\/1.1 200 OK/);
+    } finally {
+      for (const socket of idle) socket.destroy();
+      await api.close();
+    }
   });
 
   it("listens where it is told, and says so where it cannot", async () => {

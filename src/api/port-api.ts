@@ -9,6 +9,7 @@ import { parsePortId, parsePorts } from "../agent/port.ts";
 import type { AgentPorts } from "../agent/ports.ts";
 import { isLoopback } from "../config/ranges.ts";
 import { isIpv4 } from "../packet/address.ts";
+import { limitConnections } from "./connections.ts";
 import { type MeasuredAgent, type Metrics, registerMetrics } from "./metrics.ts";
 import { ZOD_SCHEMAS, type ZodTypes } from "./schemas.ts";
 
@@ -23,10 +24,12 @@ export interface PortApiOptions {
 
 /** In bytes: some thousand ports in one list. */
 const MAX_BODY = 2 ** 21;
-/** Connections at one time; those beyond are closed at once. */
+/** Connections at one time; see `limitConnections`. */
 const MAX_CONNECTIONS = 64;
-/** For a request to be complete, in ms. */
+/** For a request to be complete, in ms, from its beginning or else that of the connection. */
 const REQUEST_TIMEOUT = 10_000;
+/** How often Node.js looks whom that concerns, in ms. */
+const TIMEOUT_CHECK = 1_000;
 
 /** For the next request on a connection, in ms: idle clients do not keep others out. */
 const KEEP_ALIVE = 5_000;
@@ -37,7 +40,7 @@ export async function servePortApi({
   ...served
 }: PortApiOptions): Promise<{ port: number; close(): Promise<void> }> {
   const server = createPortApi(served);
-  server.server.maxConnections = MAX_CONNECTIONS;
+  limitConnections(server.server, MAX_CONNECTIONS);
   try {
     await server.listen({ host: listen.address, port: listen.port });
   } catch (error) {
@@ -55,6 +58,7 @@ export function createPortApi({ ports, measured }: Omit<PortApiOptions, "listen"
   const server = fastify({
     logger: false,
     bodyLimit: MAX_BODY,
+    http: { connectionsCheckingInterval: TIMEOUT_CHECK, headersTimeout: REQUEST_TIMEOUT },
     requestTimeout: REQUEST_TIMEOUT,
     keepAliveTimeout: KEEP_ALIVE,
     forceCloseConnections: true,

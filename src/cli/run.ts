@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { type Logger, pino } from "pino";
 import { type Agent, startAgent } from "../agent/agent.ts";
@@ -10,6 +9,7 @@ import { createMetrics } from "../api/metrics.ts";
 import { servePortApi } from "../api/port-api.ts";
 import { checkSocketPath, serveApi } from "../api/server.ts";
 import { loadConfig } from "../config/load.ts";
+import { readRegularFile } from "../config/read-file.ts";
 import { watchFile } from "../config/watch.ts";
 import { openServiceManager, type ServiceManager } from "../linux/service-manager.ts";
 import { CommandError, readConfig } from "./config.ts";
@@ -87,7 +87,7 @@ export async function run(options: { config: string; logLevel: string }): Promis
 /** What a file holds; undefined where it cannot be read. */
 function textOf(file: string): string | undefined {
   try {
-    return readFileSync(file, "utf8");
+    return readRegularFile(file);
   } catch {
     return undefined;
   }

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import {
   type Document,
   isAlias,
@@ -14,6 +13,7 @@ import {
 import type * as z from "zod";
 import { ABOUT_FIELD_NAME } from "./fields.ts";
 import { readJson } from "./json-text.ts";
+import { readRegularFile } from "./read-file.ts";
 import { type Breach, findBreaches, type Path, type Place } from "./rules.ts";
 import { type Config, configSchema } from "./schema.ts";
 
@@ -93,7 +93,7 @@ export function parseFile<T>(
 export function loadConfig(file: string): ConfigResult {
   let text: string;
   try {
-    text = readFileSync(file, "utf8");
+    text = readRegularFile(file);
   } catch (error) {
     const message = `cannot be read: ${(error as Error).message}`;
     return { ok: false, errors: [{ file, line: 0, column: 0, path: "", found: undefined, message }] };

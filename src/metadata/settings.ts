@@ -1,6 +1,7 @@
-import { readFileSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 import { createSecureContext, type SecureContext } from "node:tls";
 import { isSecret, type MetadataConfig, type ProxyConfig } from "../config/metadata-service.ts";
+import { readRegularFile } from "../config/read-file.ts";
 import type { UpstreamAddress } from "./upstream-connection.ts";
 
 /** The section `metadata` with what it names read: secret and certificates. Not for logs. */
@@ -84,7 +85,7 @@ function readTls({ ca, cert, key }: NonNullable<ProxyConfig["tls"]>): SecureCont
 
 function readNamed(field: string, file: string): string {
   try {
-    return readFileSync(file, "utf8");
+    return readRegularFile(file);
   } catch (error) {
     throw new MetadataSettingsError(`metadata.proxy.${field}: cannot be read: ${(error as Error).message}`);
   }
