@@ -471,6 +471,8 @@ static __always_inline bool is_wanted(const struct flow_search *search, const st
 		filter.backend = flow->backend;
 		filter.backend_port = flow->backend_port;
 	}
+	if (search->fields & FLOW_FIELD_ADDRESS)
+		filter.address = key->service;
 	found = bpf_map_lookup_elem(&flow_filters, &filter);
 	if (found)
 		__sync_fetch_and_add(found, 1);

@@ -278,11 +278,13 @@ enum flow_field {
 	FLOW_FIELD_SERVICE = 2,
 	FLOW_FIELD_BACKEND = 4,       /* address and port */
 	FLOW_FIELD_IFINDEX = 8,
+	FLOW_FIELD_ADDRESS = 16,      /* the service address */
 };
 
 /* Which flows are looked for: key of map flow_filters. Fields by which nobody looks are zero. */
 struct flow_filter {
 	struct ip_address backend;
+	struct ip_address address;
 	__u32 vif;                    /* ifindex */
 	__u32 service;                /* id */
 	__u32 ifindex;                /* egress interface */

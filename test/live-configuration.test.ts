@@ -3,13 +3,14 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { rename, rm } from "node:fs/promises";
 import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import type { FlowStatus } from "../src/agent/flows.ts";
 import { fetchStatus } from "../src/api/client.ts";
 import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import type { LabProcess } from "../src/lab/process.ts";
 import { startHttpServer } from "../src/lab/servers.ts";
 import { waitFor } from "../src/lab/wait.ts";
 import { CONFIG_FILE, onlink, startAgent, writeConfig } from "./support/agent.ts";
-import { arping, hashOfBytes, requestFrom } from "./support/commands.ts";
+import { arping, hashOfBytes, ping, requestFrom } from "./support/commands.ts";
 
 const LOCAL = "127.0.0.1:8080";
 const FAR = "192.0.2.10:8080";
@@ -166,4 +167,20 @@ test("a removed service opens no flows; those that it has go on until its drain 
   await waitFor("the address to go", async () => (await arping(guest, alone.address)) === undefined);
   expect(await drainingPorts()).toEqual([]);
   await downloads[1].curl.stop();
+});
+
+test("a flow that the host opened ends with the service address that it comes from", async () => {
+  const hostFlows = async () =>
+    (await onlink(lab, "flows", "--config", CONFIG_FILE, "--json")).stdout
+      .split("\n")
+      .flatMap((line) => (line === "" ? [] : (JSON.parse(line) as FlowStatus)))
+      .filter(({ opener }) => opener === "host")
+      .map(({ service }) => service);
+  // The first service's address is the one that the host's flows come from.
+  await change(configOf({ ...OTHER, drain: "0s" }, KEPT));
+  await requestFrom(guest, url(KEPT));
+  await ping(lab.host, "169.254.64.2");
+  expect(await hostFlows()).toContain(OTHER.address);
+  await change(configOf(KEPT));
+  expect(await hostFlows()).not.toContain(OTHER.address);
 });

@@ -11,6 +11,7 @@ const ADDRESS = "169.254.169.254";
 const URL = `http://${ADDRESS}`;
 /** Served by the metadata service, whose upstream is down. */
 const METADATA = "169.254.169.251";
+const DNS = "169.254.169.253";
 /** No route leads there. */
 const NOWHERE = "198.51.100.9";
 
@@ -57,7 +58,7 @@ beforeAll(async () => {
     services: [
       { name: "web", address: ADDRESS, port: 80, backends: ["127.0.0.1:8080"] },
       { name: "metadata", address: METADATA, port: 80, kind: "metadata" },
-      { name: "dead", address: "169.254.169.253", port: 53, protocol: "udp", backends: [`${NOWHERE}:53`] },
+      { name: "dead", address: DNS, port: 53, protocol: "udp", backends: [`${NOWHERE}:53`] },
       { name: "mute", address: "169.254.169.252", port: 9, protocol: "udp", backends: ["127.0.0.1:9"] },
     ],
     metadata: { mode: "proxy", proxy: { upstream: "http://127.0.0.1:1", secret: "s3cret" } },
@@ -135,8 +136,8 @@ test("no service on that port, and none at that address", async () => {
 });
 
 test("the backend is down", async () => {
-  await guest("well").run(["dig", "@169.254.169.253", "+time=1", "+tries=1", "example.com"]);
-  expect((await why("vif-well", "169.254.169.253:53")).broken).toMatchObject({
+  await guest("well").run(["dig", `@${DNS}`, "+time=1", "+tries=1", "example.com"]);
+  expect((await why("vif-well", `${DNS}:53`)).broken).toMatchObject({
     link: "backend",
     says: expect.stringContaining(`${NOWHERE}:53 out of use: no route to it`),
     age: expect.any(Number),
@@ -156,9 +157,16 @@ test("the metadata service does not know who the guest is, or its upstream is do
 
 test("somebody else answered", async () => {
   const { mac } = guest("thief");
-  await output(guest("victim"), ["ip", "neigh", "replace", ADDRESS, "lladdr", mac, "dev", "eth0"]);
+  for (const address of [ADDRESS, DNS])
+    await output(guest("victim"), ["ip", "neigh", "replace", address, "lladdr", mac, "dev", "eth0"]);
   await tryToAsk("victim");
-  expect((await why("vif-victim", ADDRESS)).broken).toMatchObject({
+  const served = await why("vif-victim", ADDRESS);
+  expect(served.broken).toBeUndefined();
+  expect(served.links.find(({ link }) => link === "arp")?.says).toMatch(
+    new RegExp(`sends to ${mac}.*; the guest is served all the same`),
+  );
+  await guest("victim").run(["dig", `@${DNS}`, "+time=1", "+tries=1", "example.com"]);
+  expect((await why("vif-victim", `${DNS}:53`)).broken).toMatchObject({
     link: "arp",
     says: expect.stringContaining(`sends to ${mac}`),
   });

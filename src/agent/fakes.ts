@@ -43,10 +43,11 @@ export function fakeDatapath(): FakeDatapath {
       },
       hasFlows: ({ ifindex }) => ifindex !== undefined && fake.flowsThrough.includes(ifindex),
       endFlows(filters) {
-        const texts = filters.map(
-          ({ service, backend }) => `${service}${backend ? ` to ${backend.address}:${backend.port}` : ""}`,
-        );
-        if (texts.length > 0) writes.push(`end flows of service ${texts.join(", ")}`);
+        const texts = filters.map(({ service, address, backend }) => {
+          if (address !== undefined) return `to address ${address}`;
+          return `of service ${service}${backend ? ` to ${backend.address}:${backend.port}` : ""}`;
+        });
+        if (texts.length > 0) writes.push(`end flows ${texts.join(", ")}`);
         return filters.map(() => 0);
       },
       attach(program: ProgramName, ifindex: number) {

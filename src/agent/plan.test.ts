@@ -292,8 +292,8 @@ describe("plan", () => {
       expect(maps.services.get(keyText(other))?.[1]).toMatchObject({ id: 2, drainEnds: 0n });
       expect(reach([serviceWith(other, 0)], ENDS - 1n)).toEqual([]);
       expect(reach([serviceWith(other, 0)], ENDS)).toEqual([
+        { kind: "end-flows", services: [1], addresses: [key.address] },
         { kind: "delete-address", address: key.address },
-        { kind: "end-flows", services: [1] },
         { kind: "delete-service", key },
         { kind: "delete-backend", key: { service: 1, slot: 0 } },
       ]);
@@ -311,8 +311,8 @@ describe("plan", () => {
       const { reach } = setUp(0);
       expect(reach([], NOW).map(({ kind }) => kind)).toEqual([
         "set-service",
-        "delete-address",
         "end-flows",
+        "delete-address",
         "delete-service",
         "delete-backend",
       ]);
@@ -323,7 +323,7 @@ describe("plan", () => {
       reach([serviceWith(key, 5000), serviceWith(other, 5000)], NOW);
       reach([], NOW);
       expect(reach([], ENDS).filter(({ kind }) => kind === "end-flows")).toEqual([
-        { kind: "end-flows", services: [1, 2] },
+        { kind: "end-flows", services: [1, 2], addresses: [key.address, other.address] },
       ]);
     });
   });

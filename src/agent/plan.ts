@@ -32,8 +32,8 @@ export type Operation =
   | { kind: "set-backend"; key: BackendKey; entry: BackendEntry }
   | { kind: "delete-backend"; key: BackendKey }
   | { kind: "set-service"; key: ServiceKey; entry: ServiceEntry }
-  /** Before these services are deleted; by their ids. */
-  | { kind: "end-flows"; services: number[] }
+  /** Before these services are deleted, by their ids; and those of addresses that no service has any more, which the host opened itself. */
+  | { kind: "end-flows"; services: number[]; addresses: string[] }
   | { kind: "delete-service"; key: ServiceKey }
   | { kind: "set-address"; address: string; services: number }
   | { kind: "delete-address"; address: string };
@@ -106,9 +106,11 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
     if (services > before) grownAddresses.push(operation);
     if (services < before) shrunkAddresses.push(operation);
   }
-  const deleteAddresses = actual.addresses
-    .filter(([address]) => !wantedAddresses.has(address))
-    .map(([address]): Operation => ({ kind: "delete-address", address }));
+  const goneAddresses = actual.addresses.flatMap(([address]) =>
+    wantedAddresses.has(address) ? [] : address,
+  );
+  const deleteAddresses = goneAddresses.map((address): Operation => ({ kind: "delete-address", address }));
+  const endFlows: Operation = { kind: "end-flows", services: endingFlows, addresses: goneAddresses };
   const deleteSlots = actual.backends
     .filter(([key]) => !wantedSlots.has(backendKeyText(key)) && !drainingIds.has(key.service))
     .map(([key]): Operation => ({ kind: "delete-backend", key }));
@@ -120,9 +122,9 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
     ...grownAddresses,
     ...drainServices,
     ...shrunkAddresses,
+    // In this order: flows without a service or its address would be found by nobody, were the agent killed in between.
+    ...(endingFlows.length + goneAddresses.length > 0 ? [endFlows] : []),
     ...deleteAddresses,
-    // In this order: flows without a service would be found by nobody, were the agent killed in between.
-    ...(endingFlows.length > 0 ? [{ kind: "end-flows", services: endingFlows } as const] : []),
     ...deleteServices,
     ...deleteSlots,
   ];
@@ -197,7 +199,10 @@ export function apply(datapath: ServiceTables & Pick<Datapath, "endFlows">, oper
       datapath.services.set(operation.key, operation.entry);
       break;
     case "end-flows":
-      datapath.endFlows(operation.services.map((service) => ({ service })));
+      datapath.endFlows([
+        ...operation.services.map((service) => ({ service })),
+        ...operation.addresses.map((address) => ({ address })),
+      ]);
       break;
     case "delete-service":
       datapath.services.delete(operation.key);

@@ -296,7 +296,7 @@ describe("services", () => {
       `set service {"address":"169.254.169.253","port":53,"protocol":"tcp"} ${entry.replace("2", "3")}`,
       'delete backend {"service":2,"slot":0}',
       'delete backend {"service":3,"slot":0}',
-      "end flows of service 2 to 192.0.2.1:53, 3 to 192.0.2.1:53",
+      "end flows of service 2 to 192.0.2.1:53, of service 3 to 192.0.2.1:53",
       "detach fabric 2",
       "fabric is ",
     ]);
@@ -455,7 +455,7 @@ interfaces: [{ name: "tap*" }]`,
     services.reconcile();
     expect(ended()).toEqual([]);
     services.configure({ ...config, services: [web!, { ...dns!, backends: dns!.backends.slice(1) }] });
-    expect(ended()).toEqual(["end flows of service 2 to 192.0.2.1:53, 3 to 192.0.2.1:53"]);
+    expect(ended()).toEqual(["end flows of service 2 to 192.0.2.1:53, of service 3 to 192.0.2.1:53"]);
   });
 
   it("the same where another agent removed it", () => {
@@ -467,7 +467,7 @@ interfaces: [{ name: "tap*" }]`,
     takeWrites();
     startWith({ ...config, services: [web!, { ...dns!, backends: dns!.backends.slice(1) }] }).reconcile();
     expect(takeWrites().filter((write) => write.startsWith("end flows"))).toEqual([
-      "end flows of service 2 to 192.0.2.1:53, 3 to 192.0.2.1:53",
+      "end flows of service 2 to 192.0.2.1:53, of service 3 to 192.0.2.1:53",
     ]);
   });
 
@@ -483,7 +483,7 @@ interfaces: [{ name: "tap*" }]`,
     const [web, dns] = now.services;
     services.configure({ ...now, services: [web!, { ...dns!, backends: dns!.backends!.slice(1) }] });
     expect(takeWrites().filter((write) => write.startsWith("end flows"))).toEqual([
-      "end flows of service 2 to 192.0.2.1:53, 3 to 192.0.2.1:53",
+      "end flows of service 2 to 192.0.2.1:53, of service 3 to 192.0.2.1:53",
     ]);
   });
 

@@ -33,6 +33,9 @@ const WELL: WhyFacts = {
 
 const NOTHING_SEEN: WhyFacts = { ...WELL, seen: {} };
 
+/** The MAC of a machine that is neither the guest nor this host. */
+const STRANGER = "02:bb:00:00:00:09";
+
 function brokenLink(facts: WhyFacts): Omit<WhyLink, "state"> {
   const link = firstBroken(diagnose(facts));
   if (link === undefined) throw new Error(`nothing is broken: ${JSON.stringify(diagnose(facts))}`);
@@ -58,6 +61,17 @@ test("a routed guest asks for its gateway, not for the service", () => {
   const links = diagnose({ ...WELL, seen: { ...seen, sent } });
   expect(firstBroken(links)).toBeUndefined();
   expect(links.find(({ link }) => link === "arp")?.says).toMatch(/as a routed guest does/);
+});
+
+test.each<[string, Partial<WhyFacts>]>([
+  ["is sent to", { seen: { ...WELL.seen, sent: { service: ADDRESS, toMac: STRANGER, age: 4 } } }],
+  ["claims the address", { conflict: { interface: "vif-blue", mac: STRANGER, age: 9 } }],
+])("a stranger that %s is told of, and breaks nothing while the guest is served", (_, facts) => {
+  const links = diagnose({ ...WELL, ...facts });
+  expect(firstBroken(links)).toBeUndefined();
+  expect(links.find(({ link }) => link === "arp")?.says).toMatch(
+    /02:bb:00:00:00:09.*; the guest is served all the same/,
+  );
 });
 
 describe("the first broken link is named", () => {
@@ -110,13 +124,13 @@ describe("the first broken link is named", () => {
     ],
     [
       "somebody else answered: the guest sends to a stranger",
-      { seen: { ...WELL.seen, sent: { service: ADDRESS, toMac: "02:bb:00:00:00:09", age: 3 } } },
+      { seen: { ...WELL.seen, sent: { service: ADDRESS, toMac: STRANGER, age: 3 } } },
       "arp",
       /sends to 02:bb:00:00:00:09, which is neither the gateway MAC/,
     ],
     [
       "somebody else claims the address",
-      { conflict: { interface: "vif-blue", mac: "02:bb:00:00:00:09", age: 3 } },
+      { conflict: { interface: "vif-blue", mac: STRANGER, age: 3 } },
       "arp",
       /02:bb:00:00:00:09 on vif-blue claims/,
     ],

@@ -158,7 +158,7 @@ function judgeService(facts: WhyFacts): WhyLink {
 
 function judgeArp({ to, vif, seen, conflict, hostMacs }: WhyFacts): WhyLink | undefined {
   if (vif.state !== "attached") return undefined;
-  const { arpAsked, arpAnswered, sent, forwarded } = seen;
+  const { arpAsked, arpAnswered, sent, forwarded, returned } = seen;
   const impostor =
     sent !== undefined && sent.service === to.address && !hostMacs.has(sent.toMac)
       ? {
@@ -169,6 +169,18 @@ function judgeArp({ to, vif, seen, conflict, hostMacs }: WhyFacts): WhyLink | un
         ? { age: conflict.age, says: `${conflict.mac} on ${conflict.interface} claims ${to.address}` }
         : undefined;
   if (impostor !== undefined) {
+    // The datapath takes what comes by the vif whatever MAC it is for.
+    const isServed =
+      sent?.service === to.address &&
+      sent.age <= impostor.age &&
+      returned !== undefined &&
+      returned.age <= sent.age;
+    if (isServed)
+      return ok(
+        "arp",
+        `somebody else answers for the address: ${impostor.says}; the guest is served all the same`,
+        impostor.age,
+      );
     return broken(
       "arp",
       `somebody else answers for the address: ${impostor.says}`,

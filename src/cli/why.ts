@@ -6,6 +6,7 @@ import { askAgent, type WhichAgent } from "./agent-socket.ts";
 import { CommandError } from "./config.ts";
 import { EXIT } from "./exit-codes.ts";
 import { type Paint, paintFor } from "./paint.ts";
+import { formatAge } from "./units.ts";
 
 /** `onlink why`: the links between a guest and a service, and the first that is broken. Its exit status says whether one is. */
 export async function why(
@@ -44,7 +45,7 @@ export function formatWhy({ interface: name, addresses, to, links }: WhyBody, pa
   const lines = links.map(({ link, state, says, age }) => {
     const word = state.padEnd(7);
     const painted = state === "broken" ? paint.bad(word) : state === "ok" ? paint.good(word) : word;
-    return `  ${painted}  ${link.padEnd(width)}  ${says}${age === undefined ? "" : `, ${ago(age)}`}\n`;
+    return `  ${painted}  ${link.padEnd(width)}  ${says}${age === undefined ? "" : `, ${formatAge(age)} ago`}\n`;
   });
   const broken = firstBroken(links);
   const verdict =
@@ -52,14 +53,4 @@ export function formatWhy({ interface: name, addresses, to, links }: WhyBody, pa
       ? "As far as this host has seen, nothing is broken.\n"
       : `${paint.bad(`${broken.link}: ${broken.says}`)}\nMend: ${broken.mend}\n`;
   return `${who} to ${target}\n\n${lines.join("")}\n${verdict}`;
-}
-
-/** An age in s, in the unit that suits it. */
-function ago(seconds: number): string {
-  if (seconds < 1) return "just now";
-  if (seconds < 120) return `${Math.floor(seconds)} s ago`;
-  if (seconds < 7200) return `${Math.floor(seconds / 60)} min ago`;
-  return seconds < 172_800
-    ? `${Math.floor(seconds / 3600)} h ago`
-    : `${Math.floor(seconds / 86_400)} days ago`;
 }

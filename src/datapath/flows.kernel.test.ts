@@ -106,6 +106,7 @@ describe("searched", () => {
       {},
       { vif: LOOPBACK },
       { service: 2 },
+      { address: SERVICE },
       { backend: { address: "127.0.0.1", port: 123 } },
       { vif: LOOPBACK, service: 1, backend: { address: "127.0.0.1", port: 53 } },
     ];
@@ -116,6 +117,7 @@ describe("searched", () => {
       { backend: { address: "127.0.0.2", port: 53 } },
       { backend: { address: "127.0.0.1", port: 54 } },
       { ifindex: 1 },
+      { address: "169.254.169.253" },
       { service: 1, backend: { address: "127.0.0.1", port: 123 } },
     ];
     for (const filter of none) {
@@ -141,7 +143,7 @@ describe("searched", () => {
     open(1);
     open(1, 123);
     const left = getPinned(join(bpffs.path, "maps", "flow_filters"))!;
-    const filter = { vif: 0, service: 1, ifindex: 0, backend: "", backendPort: 0 };
+    const filter = { vif: 0, service: 1, address: "", ifindex: 0, backend: "", backendPort: 0 };
     updateElement(left, flowFilterLayout.encode(filter), u32Layout.encode({ value: 0 }));
     closeFd(left);
     expect(datapath.endFlows([{ service: 2 }])).toEqual([1]);

@@ -192,15 +192,16 @@ function groupBy<T, K>(items: readonly T[], keyOf: (item: T) => K): Map<K, T[]> 
 }
 
 /** The fields that a filter looks at, `enum flow_field`. */
-function fieldsOf({ vif, service, backend, ifindex }: FlowFilter): number {
+function fieldsOf({ vif, service, address, backend, ifindex }: FlowFilter): number {
   return (
     (vif === undefined ? 0 : FLOW_FIELDS.vif) |
     (service === undefined ? 0 : FLOW_FIELDS.service) |
+    (address === undefined ? 0 : FLOW_FIELDS.address) |
     (backend === undefined ? 0 : FLOW_FIELDS.backend) |
     (ifindex === undefined ? 0 : FLOW_FIELDS.ifindex)
   );
 }
 
-function toStruct({ vif = 0, service = 0, ifindex = 0, backend = { address: "", port: 0 } }: FlowFilter) {
-  return { vif, service, ifindex, backend: backend.address, backendPort: backend.port };
+function toStruct({ vif = 0, service = 0, address = "", backend, ifindex = 0 }: FlowFilter) {
+  return { vif, service, address, backend: backend?.address ?? "", backendPort: backend?.port ?? 0, ifindex };
 }

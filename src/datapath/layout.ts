@@ -211,10 +211,11 @@ export const flowLayout = struct("flow", {
 });
 
 /** `enum flow_field`. */
-export const FLOW_FIELDS = { vif: 1, service: 2, backend: 4, ifindex: 8 };
+export const FLOW_FIELDS = { vif: 1, service: 2, backend: 4, ifindex: 8, address: 16 };
 
 export const flowFilterLayout = struct("flow_filter", {
   backend: ipAddress,
+  address: ipAddress,
   vif: u32,
   service: u32,
   ifindex: u32,

@@ -191,8 +191,10 @@ export interface FlowPage {
 export interface FlowFilter {
   /** ifindex of the vif. */
   vif?: number;
-  /** Service id. */
+  /** Service id; the host's own flows to guests have none. */
   service?: number;
+  /** Service address. */
+  address?: string;
   backend?: { address: string; port: number };
   /** Fabric: the egress interface. */
   ifindex?: number;
