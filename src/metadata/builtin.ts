@@ -4,7 +4,7 @@ import { EC2_VERSIONS, ec2Tree, renderEc2 } from "./ec2.ts";
 import { guestFacts } from "./guest-facts.ts";
 import { OPENSTACK_VERSIONS, renderOpenStack } from "./openstack.ts";
 import { normalizePath } from "./path.ts";
-import { type TreeEntry, treeEntry } from "./tree.ts";
+import { acceptsJson, type TreeEntry, treeEntry } from "./tree.ts";
 import type { GuestIdentity, MetadataRequest, MetadataResponse } from "./types.ts";
 
 /** What the operator says about guests, and how to notice that it has changed. */
@@ -87,9 +87,4 @@ function find(
 function splitFirst(path: string): [first: string, rest: string] {
   const slash = path.indexOf("/");
   return slash < 0 ? [path, ""] : [path.slice(0, slash), path.slice(slash + 1)];
-}
-
-/** Whether JSON is asked for by name: most clients accept anything, and want text. */
-function acceptsJson(accept: string | undefined): boolean {
-  return accept !== undefined && /(^|[,\s])application\/json\s*($|[;,])/i.test(accept);
 }

@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { createMessageParser, type MessageEvent, type MessageParser } from "./http-parser.ts";
 import { type RequestHead, readRequestHead, tooLong } from "./http-request.ts";
 import { type ResponseHead, readResponseHead } from "./http-response.ts";
@@ -177,13 +177,30 @@ describe("a request", () => {
     ["GET http://h/../b HTTP/1.1", 400],
     ["GET /%0 HTTP/1.1", 400],
     ["GET /%00 HTTP/1.1", 400],
+    ["GET /%ff HTTP/1.1", 400],
+    ["GET /a%2fb HTTP/1.1", 400],
+    ["GET /a%2F..%2Fb HTTP/1.1", 400],
+    ["GET /a%5c..%5Cb HTTP/1.1", 400],
+    ["GET /%252e%252e/b HTTP/1.1", 400],
+    ["GET /a%0d%0ab HTTP/1.1", 400],
+    ["GET /%c0%af HTTP/1.1", 400],
+    ["GET /a/..;x/b HTTP/1.1", 400],
+    ["GET /a/%2e%2E;/b HTTP/1.1", 400],
     [`GET /${"a".repeat(MAX_HEAD)} HTTP/1.1`, 414],
   ])("that begins with %j is refused", (line, status) => {
     expect(summary(request(`${line}\r\n${HOST}\r\n`))).toBe(`error ${status}`);
   });
 
-  it.each(["/.well-known/x", "/a/...", "/a..b/", "/a?/../", "//a", "/%2f"])("may ask for %s", (target) => {
-    expect(summary(request(`GET ${target} HTTP/1.1\r\n${HOST}\r\n`))).toBe("GET, end");
+  it.each(["/.well-known/x", "/a/...", "/a..b/", "/a?/../", "//a", "/a%20b", "/100%25", "/a;b"])(
+    "may ask for %s",
+    (target) => {
+      expect(summary(request(`GET ${target} HTTP/1.1\r\n${HOST}\r\n`))).toBe("GET, end");
+    },
+  );
+
+  it("has a path without doubled slashes, and its query as it was sent", () => {
+    const [event] = request(`GET //h//%61/b//?x=//%2f HTTP/1.1\r\n${HOST}\r\n`);
+    expect(event).toMatchObject({ head: { path: "/h/%61/b/", query: "x=//%2f" } });
   });
 
   it.each([
@@ -327,6 +344,19 @@ describe("the parser", () => {
         expect(received).toEqual(sent.map(({ body }) => body));
       }),
     );
+  });
+
+  it("looks at the bytes of a head that comes byte by byte a few times each, not each time at all of them", () => {
+    const text = `GET / HTTP/1.1\r\n${HOST}X: ${"x".repeat(MAX_HEAD - 100)}\r\n\r\n`;
+    const bytes = [...Buffer.from(text)].map((byte) => Buffer.of(byte));
+    const read = vi.spyOn(Buffer.prototype, "toString");
+    try {
+      expect(summary(eventsOf(requestParser(), bytes))).toBe("GET, end");
+      const looked = read.mock.results.reduce((sum, { value }) => sum + String(value).length, 0);
+      expect(looked).toBeLessThan(6 * text.length);
+    } finally {
+      read.mockRestore();
+    }
   });
 
   it("keeps no more than it was given, and says how much it has not read", () => {

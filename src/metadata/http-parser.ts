@@ -50,6 +50,7 @@ const CHUNK_LINE = /^([\da-f]{1,12})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/i;
 /** A head of at most so many bytes is kept with what was read in it: clients repeat themselves, and so do those who answer them. */
 const MAX_KEPT_HEAD = 1024;
 
+const CR = 0x0d;
 const EMPTY = Buffer.alloc(0);
 const END = { kind: "end" } as const;
 
@@ -87,11 +88,14 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
     const found = bytes.indexOf(mark, Math.max(at, searched - mark.length + 1), "latin1");
     const end = found < 0 ? bytes.length : found + mark.length;
     if (found < 0 || end - at > most) {
-      const text = bytes.toString("latin1", at, Math.min(end, at + most));
+      const stop = Math.min(end, at + most);
       // The last CR may be half of a line end.
-      const whole = text.endsWith("\r") ? text.slice(0, -1) : text;
-      if (hasForbidden(whole)) fail(httpError("a forbidden character or line end"));
-      else if (end - at >= most) fail(tooLong(text));
+      const whole = bytes[stop - 1] === CR ? stop - 1 : stop;
+      // What was looked at before is not looked at again, however few bytes come at a time; but a LF needs the CR before it.
+      const from = Math.max(at, bytes[searched - 1] === CR ? searched - 1 : searched);
+      if (hasForbidden(bytes.toString("latin1", from, whole)))
+        fail(httpError("a forbidden character or line end"));
+      else if (end - at >= most) fail(tooLong(bytes.toString("latin1", at, stop)));
       else searched = bytes.length;
       return undefined;
     }

@@ -7,11 +7,12 @@ import {
   readControls,
   readFields,
 } from "./http-syntax.ts";
+import { readPath } from "./path.ts";
 
 /** The head of a request. */
 export interface RequestHead {
   method: Method;
-  /** From its slash on, percent-encoded, without dot segments. */
+  /** From its slash on, as `readPath` gives it. */
   path: string;
   /** What follows the first question mark; undefined when there is none. */
   query: string | undefined;
@@ -57,6 +58,9 @@ export function readRequestHead(text: string): RequestHead | HttpError {
   if (target.length > MAX_TARGET) return httpError(`a target of more than ${MAX_TARGET} bytes`, 414);
   const origin = originForm(target);
   if (typeof origin !== "string") return origin;
+  const question = origin.indexOf("?");
+  const path = readPath(question < 0 ? origin : origin.slice(0, question));
+  if (typeof path !== "string") return path;
 
   const fields = readFields(text, lineEnd + 2, text.length - 2);
   if (!Array.isArray(fields)) return fields;
@@ -71,10 +75,9 @@ export function readRequestHead(text: string): RequestHead | HttpError {
   if (expects.some((value) => value.toLowerCase() !== "100-continue")) {
     return httpError("an expectation other than 100-continue", 417);
   }
-  const question = origin.indexOf("?");
   return {
     method,
-    path: question < 0 ? origin : origin.slice(0, question),
+    path,
     query: question < 0 ? undefined : origin.slice(question + 1),
     version,
     fields,
@@ -104,14 +107,6 @@ function originForm(target: string): string | HttpError {
     origin = rest!.startsWith("/") ? rest! : `/${rest}`;
   }
   if (!TARGET.test(origin)) return httpError("a target with characters that no URL has");
-  const query = origin.indexOf("?");
-  const path = query < 0 ? origin : origin.slice(0, query);
-  if (path.includes("%") && /%(?![\da-f]{2})|%00/i.test(path)) {
-    return httpError("a target with a wrong percent-encoding");
-  }
-  if (path.includes("/.") || path.includes("%")) {
-    if (/\/(\.|%2e){1,2}(\/|$)/i.test(path)) return httpError("a path with dot segments");
-  }
   return origin;
 }
 

@@ -320,7 +320,7 @@ const known = new WeakMap<RequestHead, Asked>();
 function askedBy(head: RequestHead): Asked {
   let asked = known.get(head);
   if (asked === undefined) {
-    asked = { request: requestOf(head), isAudited: isAudited(head.path) };
+    asked = { request: requestOf(head), isAudited: isAudited(head) };
     known.set(head, asked);
   }
   return asked;

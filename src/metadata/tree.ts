@@ -66,6 +66,11 @@ export function jsonAnswer(value: Json): MetadataResponse {
   return { status: 200, headers: [["Content-Type", "application/json"]], body: JSON.stringify(value) };
 }
 
+/** Whether JSON is asked for by name: most clients accept anything, and want text. */
+export function acceptsJson(accept: string | undefined): boolean {
+  return accept !== undefined && /(^|[,\s])application\/json\s*($|[;,])/i.test(accept);
+}
+
 function textOf(value: Json): string {
   if (typeof value === "string") return value;
   if (Array.isArray(value) && value.every((item) => typeof item !== "object")) return value.join("\n");
