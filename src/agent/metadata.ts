@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import type { Config } from "../config/schema.ts";
@@ -39,7 +40,7 @@ export function createAgentMetadata({ config, guestOf, source, log }: AgentMetad
     settings,
     guestOf,
     builtin: createBuiltin(source),
-    tokenKey: loadMetadataKey(config.agent.stateDir),
+    tokenKey: { secret: loadMetadataKey(config.agent.stateDir), bootId: readBootId() },
     log,
   });
   follow(config);
@@ -74,6 +75,11 @@ export function createAgentMetadata({ config, guestOf, source, log }: AgentMetad
     stats: service.stats,
     close: service.close,
   };
+}
+
+/** Another one each time the host is started (random(4)). */
+function readBootId(): string {
+  return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 }
 
 /**

@@ -8,7 +8,7 @@ export interface GuestUse {
   connections: number;
   /** Requests that an upstream has not answered yet. */
   inFlight: number;
-  /** Requests that it may make at once, as of `filled` (ms of `performance.now()`). */
+  /** Requests that it may make at once, as of `filled` (ms of `performance.now()`); below zero: that it owes. */
   allowance: number;
   filled: number;
   requests: number;
@@ -35,23 +35,40 @@ export function newGuestUse(guest: GuestIdentity, requestsPerSecond: number): Gu
   };
 }
 
-/** Whether these are the same guest: its metadata address alone may be that of another one by now. */
+/** Whether these are the same guest: its metadata address alone may be that of another one by now. An instance may have its interface made anew. */
 export function isSameGuest(one: GuestIdentity, other: GuestIdentity | undefined): boolean {
   return (
     one === other ||
-    (one.interface === other?.interface && one.instanceId === other.instanceId && one.mac === other.mac)
+    (one.interface === other?.interface &&
+      one.instanceId === other.instanceId &&
+      one.mac === other.mac &&
+      (one.instanceId !== undefined || one.ifindex === other.ifindex))
   );
 }
 
-/**
- * Whether the guest may make a request at `now`, in ms, and counts it if so. It may make as many at once as in a second, and after that as many as the
- * time that has passed allows.
- */
-export function admit(use: GuestUse, { requestsPerSecond }: MetadataConfig["limits"], now: number): boolean {
+type Limits = Pick<MetadataConfig["limits"], "requestsPerSecond">;
+
+/** The requests that the guest may make at `now`, in ms: as many at once as in a second, and after that as many as the time that has passed allows. */
+function allowanceAt(use: GuestUse, { requestsPerSecond }: Limits, now: number): number {
   const earned = ((now - use.filled) * requestsPerSecond) / 1000;
   use.allowance = Math.min(requestsPerSecond, use.allowance + earned);
   use.filled = now;
-  if (use.allowance < 1) return false;
+  return use.allowance;
+}
+
+/** Whether the guest may make a request at `now`, in ms, and counts it if so. */
+export function admit(use: GuestUse, limits: Limits, now: number): boolean {
+  if (allowanceAt(use, limits, now) < 1) return false;
   use.allowance -= 1;
   return true;
+}
+
+/** Counts what is no request but costs as much: something malformed, a connection that brings none. The guest may come to owe a second's requests. */
+export function charge(use: GuestUse, limits: Limits, now: number): void {
+  use.allowance = Math.max(allowanceAt(use, limits, now) - 1, -limits.requestsPerSecond);
+}
+
+/** Whether the guest has made so much of what is no request that its connections are not even looked at. */
+export function isInDebt(use: GuestUse, limits: Limits, now: number): boolean {
+  return allowanceAt(use, limits, now) < 0;
 }

@@ -19,7 +19,7 @@ export interface ResponseHead {
   body: BodyFraming;
   /** Content-Length where it was sent, as to HEAD, whether a body follows or not. */
   contentLength: number | undefined;
-  /** Whether the connection may be used again after the body. */
+  /** Whether the connection may be used again after the body: it is certain where the next answer begins. */
   keepAlive: boolean;
 }
 
@@ -38,7 +38,12 @@ export function readResponseHead(text: string, method: string): ResponseHead | H
   if ("reason" in controls) return controls;
   const { framing, connection } = controls;
   if (minor === "0" && framing === "chunked") return httpError("chunked in HTTP/1.0");
-  const body = hasNoBody(status, method) ? 0 : (framing ?? "until-close");
+  const hasBody = !hasNoBody(status, method);
+  // Of an answer without a body, one that says how long its body is may send it all the same.
+  const isSure = hasBody || framing === undefined || framing === 0;
+  // Where an interim response would end is then where the answer begins.
+  if (status < 200 && !isSure) return httpError("an interim response with a body");
+  const body = hasBody ? (framing ?? "until-close") : 0;
   return {
     status,
     phrase,
@@ -46,11 +51,11 @@ export function readResponseHead(text: string, method: string): ResponseHead | H
     connection,
     body,
     contentLength: typeof framing === "number" ? framing : undefined,
-    keepAlive: minor === "1" && body !== "until-close" && !connection.includes("close"),
+    keepAlive: minor === "1" && body !== "until-close" && isSure && !connection.includes("close"),
   };
 }
 
-/** RFC 9112 s. 6.3, 1 and 2. */
+/** RFC 9112 s. 6.3, 1: whatever the fields say. */
 function hasNoBody(status: number, method: string): boolean {
   return method === "HEAD" || status < 200 || status === 204 || status === 304;
 }

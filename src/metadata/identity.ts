@@ -78,12 +78,14 @@ const TOKEN_FIELDS: ReadonlySet<string> = new Set([
 
 const REMOVED: ReadonlySet<string> = new Set([...CONNECTION_FIELDS, ...TOKEN_FIELDS, ...IDENTITY_FIELDS]);
 
-/**
- * Whether a field that a guest sent may reach an upstream. Servers that hand fields on as variables (CGI, WSGI) fold characters
- * together, so a name counts as the one that it may become there.
- */
+/** What a field's name, in lower case, may become where fields are handed on as variables (CGI, WSGI): such servers fold characters together. */
+export function foldName(lower: string): string {
+  return /[^a-z0-9-]/.test(lower) ? lower.replace(/[^a-z0-9]/g, "-") : lower;
+}
+
+/** Whether a field that a guest sent may reach an upstream. Its name counts as the one that it may become there. */
 export function mayPass(lower: string): boolean {
-  const folded = /[^a-z0-9-]/.test(lower) ? lower.replace(/[^a-z0-9]/g, "-") : lower;
+  const folded = foldName(lower);
   if (REMOVED.has(folded)) return false;
   return !folded.startsWith("x-") || !IDENTITY_PREFIXES.some((prefix) => folded.startsWith(prefix));
 }

@@ -13,7 +13,7 @@ import { errorResponse } from "./local-response.ts";
 import { type ExchangeOptions, startExchange } from "./proxy.ts";
 import type { MetadataSettings, ProxySettings } from "./settings.ts";
 import { byStatus, createCounters, type GuestStats, type MetadataStats, type Refusal } from "./stats.ts";
-import { passTokenGate } from "./tokens.ts";
+import { passTokenGate, type TokenKey } from "./tokens.ts";
 import type { GuestIdentity, MetadataRequest, MetadataResponse } from "./types.ts";
 import { createUpstream, type Upstream, type UpstreamStatus } from "./upstream.ts";
 import { inTurn } from "./upstreams.ts";
@@ -36,8 +36,8 @@ export interface MetadataServiceOptions {
   guestOf(metadataAddress: string): GuestIdentity | undefined;
   /** Answers in mode builtin. */
   builtin(request: MetadataRequest, guest: GuestIdentity): MetadataResponse;
-  /** With which tokens are made, the same one in every run. */
-  tokenKey: Uint8Array;
+  /** With which tokens are made. */
+  tokenKey: TokenKey;
   log: Logger;
   /** Other times than `GUEST_TIMEOUTS`, for tests. */
   guestTimeouts?: GuestTimeouts;

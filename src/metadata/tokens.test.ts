@@ -10,7 +10,7 @@ import {
 } from "./tokens.ts";
 import type { GuestIdentity, MetadataRequest } from "./types.ts";
 
-const key = Buffer.alloc(TOKEN_KEY_BYTES, 1);
+const key = { secret: Buffer.alloc(TOKEN_KEY_BYTES, 1), bootId: "boot-1" };
 const now = Date.UTC(2026, 0, 1);
 const web: GuestIdentity = { interface: "tap0", metadataAddress: "169.254.64.2", addresses: [] };
 
@@ -59,9 +59,30 @@ describe("a token", () => {
         fc.pre(owner.interface !== other.interface || owner.instanceId !== other.instanceId);
         const token = makeToken(key, owner, now + 1000);
         expect(isTokenValid(key, other, token, now)).toBe(false);
-        expect(isTokenValid(Buffer.alloc(TOKEN_KEY_BYTES, 2), owner, token, now)).toBe(false);
+        expect(isTokenValid({ ...key, secret: Buffer.alloc(TOKEN_KEY_BYTES, 2) }, owner, token, now)).toBe(
+          false,
+        );
       }),
     );
+  });
+
+  test("of a guest without an instance is not that of the next one on an interface of the same name", () => {
+    const first: TokenOwner = { interface: "tap0", ifindex: 7, mac: "02:00:0a:00:01:03" };
+    const token = makeToken(key, first, now + 1000);
+    expect(isTokenValid(key, { ...first }, token, now)).toBe(true);
+    expect(isTokenValid(key, { ...first, ifindex: 8 }, token, now)).toBe(false);
+    expect(isTokenValid(key, { ...first, mac: "02:00:0a:00:01:04" }, token, now)).toBe(false);
+    expect(isTokenValid({ ...key, bootId: "boot-2" }, first, token, now)).toBe(false);
+  });
+
+  test("of an instance holds wherever its interface is made anew", () => {
+    const owner: TokenOwner = {
+      interface: "tap0",
+      instanceId: "6f3a0a3e-3b1c-4f0e-9a53-000000000001",
+      ifindex: 7,
+    };
+    const token = makeToken(key, owner, now + 1000);
+    expect(isTokenValid({ ...key, bootId: "boot-2" }, { ...owner, ifindex: 8 }, token, now)).toBe(true);
   });
 
   test("does not hold with any one character changed", () => {
@@ -111,9 +132,12 @@ describe("PUT /latest/api/token", () => {
     expect(ask("PUT", "/latest/api/token", { [ttl]: value })?.status).toBe(200);
   });
 
-  test.each(["x-forwarded-for", "x_forwarded_for", "x-forwarded_for"])("answers 403 with %s", (name) => {
-    expect(ask("PUT", "/latest/api/token", { [ttl]: "60", [name]: "" })?.status).toBe(403);
-  });
+  test.each(["x-forwarded-for", "x_forwarded_for", "x-forwarded_for", "x.forwarded-for"])(
+    "answers 403 with %s",
+    (name) => {
+      expect(ask("PUT", "/latest/api/token", { [ttl]: "60", [name]: "" })?.status).toBe(403);
+    },
+  );
 
   test.each(["GET", "HEAD", "POST", "DELETE"])("is the only method there: 405 to %s", (method) => {
     const answer = ask(method, "/latest/api/token", { [ttl]: "60" }, { requireToken: false });

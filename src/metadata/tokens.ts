@@ -1,5 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { textAnswer } from "./answer.ts";
+import { foldName } from "./identity.ts";
 import { normalizePath } from "./path.ts";
 import type { GuestIdentity, MetadataRequest, MetadataResponse } from "./types.ts";
 
@@ -32,11 +33,22 @@ const TOKEN_BYTES = 1 + EXPIRY_BYTES + MAC_BYTES;
 /** A multiple of three bytes, so base64url fills every character and a token can be spelled in one way only. */
 const TOKEN_SHAPE = new RegExp(`^[\\w-]{${(TOKEN_BYTES * 4) / 3}}$`);
 
-/** Which guest a token is for. Interface names come to be used again, so the instance counts where it is known. */
-export type TokenOwner = Pick<GuestIdentity, "interface" | "instanceId">;
+/** What tokens are made with. */
+export interface TokenKey {
+  /** `TOKEN_KEY_BYTES` that nobody else knows, the same in every run. */
+  secret: Uint8Array;
+  /** Another one each time the host is started, when ifindexes begin anew. Holds no NUL. */
+  bootId: string;
+}
+
+/**
+ * Which guest a token is for. Names of interfaces come to be used again, so the instance counts where it is known, else which interface of that name it
+ * was, and the MAC where it is known.
+ */
+export type TokenOwner = Pick<GuestIdentity, "interface" | "instanceId" | "ifindex" | "mac">;
 
 /** A token for one guest; `expiry` in ms since 1970. */
-export function makeToken(key: Uint8Array, owner: TokenOwner, expiry: number): string {
+export function makeToken(key: TokenKey, owner: TokenOwner, expiry: number): string {
   const stamp = Buffer.alloc(1 + EXPIRY_BYTES);
   stamp[0] = FORMAT;
   stamp.writeUIntBE(expiry, 1, EXPIRY_BYTES);
@@ -44,7 +56,7 @@ export function makeToken(key: Uint8Array, owner: TokenOwner, expiry: number): s
 }
 
 /** Whether `token` was made with this key, for this guest, and holds at `now` (ms since 1970). Takes any text. */
-export function isTokenValid(key: Uint8Array, owner: TokenOwner, token: string, now: number): boolean {
+export function isTokenValid(key: TokenKey, owner: TokenOwner, token: string, now: number): boolean {
   if (!TOKEN_SHAPE.test(token)) return false;
   const bytes = Buffer.from(token, "base64url");
   const stamp = bytes.subarray(0, 1 + EXPIRY_BYTES);
@@ -55,17 +67,16 @@ export function isTokenValid(key: Uint8Array, owner: TokenOwner, token: string, 
   );
 }
 
-/** Neither an interface name nor an instance id holds a NUL, so no two guests give the same bytes. */
-function macOf(key: Uint8Array, owner: TokenOwner, stamp: Uint8Array): Buffer {
-  return createHmac("sha256", key)
-    .update(stamp)
-    .update(`${owner.interface}\0${owner.instanceId ?? ""}`)
-    .digest();
+/** None of what is put together holds a NUL, and no instance id is empty, so no two guests give the same bytes. */
+function macOf({ secret, bootId }: TokenKey, owner: TokenOwner, stamp: Uint8Array): Buffer {
+  const { interface: name, instanceId, ifindex = "", mac = "" } = owner;
+  const instance = instanceId ?? `\0${bootId}\0${ifindex}\0${mac}`;
+  return createHmac("sha256", secret).update(stamp).update(`${name}\0${instance}`).digest();
 }
 
 /** What the gate needs to know besides the request. */
 export interface TokenGate {
-  key: Uint8Array;
+  key: TokenKey;
   /** Whether guests must show a token where their interface does not say. */
   requireToken: boolean;
 }
@@ -100,7 +111,7 @@ const FORWARDED = textAnswer(403, "a request for a token must not come through a
 const WRONG_TTL = textAnswer(400, `expected one ${TTL_HEADER} of 1-${MAX_TTL}\n`);
 
 function answerTokenRequest(
-  key: Uint8Array,
+  key: TokenKey,
   { method, headers }: MetadataRequest,
   guest: GuestIdentity,
   now: number,
@@ -115,8 +126,7 @@ function answerTokenRequest(
   return textAnswer(200, makeToken(key, guest, now + seconds * 1000), [[TTL_HEADER, ttl]]);
 }
 
-/** Some servers take an underscore for the hyphen. */
 function isForwarded(headers: MetadataRequest["headers"]): boolean {
-  for (const name of headers.keys()) if (name.replaceAll("_", "-") === "x-forwarded-for") return true;
+  for (const name of headers.keys()) if (foldName(name) === "x-forwarded-for") return true;
   return false;
 }

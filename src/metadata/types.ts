@@ -31,6 +31,8 @@ export interface MetadataResponse {
 export interface GuestIdentity {
   /** The name of the vif. */
   interface: string;
+  /** Its ifindex: another one when an interface of the same name is made anew, until the host is started again. */
+  ifindex?: number | undefined;
   metadataAddress: string;
   /** UUIDs in lower case. */
   instanceId?: string | undefined;
