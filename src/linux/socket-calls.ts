@@ -32,6 +32,7 @@ const SOCK_CLOEXEC = 0o2000000;
 const SOL_SOCKET = 1;
 const SO_REUSEADDR = 2;
 const SO_ERROR = 4;
+const SO_LINGER = 13;
 const IPPROTO_TCP = 6;
 const TCP_NODELAY = 1;
 const SHUT_WR = 1;
@@ -67,8 +68,7 @@ export function isAgain(errno: number): boolean {
 }
 
 function openSocket(): number {
-  const type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
-  return checked(c.socket(AF_INET, type, 0), "socket", "cannot open a TCP socket");
+  return orErrno(c.socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
 }
 
 function encode({ address, port }: SocketAddress): Buffer {
@@ -82,7 +82,7 @@ function encode({ address, port }: SocketAddress): Buffer {
 
 /** A socket that listens, non-blocking. Throws `SystemError`, EADDRINUSE for one. */
 export function listenSocket(at: SocketAddress, backlog: number): number {
-  const fd = openSocket();
+  const fd = checked(openSocket(), "socket", "cannot open a TCP socket");
   try {
     // Connections of an agent before this one, which are still ending, do not keep the port.
     checked(c.setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, [1], 4), "setsockopt", "cannot reuse an address");
@@ -109,6 +109,7 @@ export function acceptSocket(fd: number): { fd: number; peer: string } | number 
 /** A socket that is being connected: it can be written when it is, or `connectError` says why not. A negative errno: it cannot be. */
 export function connectSocket(to: SocketAddress): number {
   const fd = openSocket();
+  if (fd < 0) return fd;
   c.setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, [1], 4);
   const result = orErrno(c.connect(fd, encode(to), SOCKADDR_IN_SIZE));
   if (result === 0 || result === -constants.errno.EINPROGRESS) return fd;
@@ -152,6 +153,11 @@ export function send(fd: number, bytes: Uint8Array, length: number): number {
 /** Tells the peer that nothing more comes. */
 export function endWriting(fd: number): void {
   c.shutdown(fd, SHUT_WR);
+}
+
+/** Makes a socket that is closed next reset its connection: the peer can tell that from an end (socket(7), SO_LINGER of no time). */
+export function resetOnClose(fd: number): void {
+  c.setsockopt(fd, SOL_SOCKET, SO_LINGER, [1, 0], 8);
 }
 
 /** Closes a descriptor. */

@@ -1,5 +1,7 @@
+import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
+import { readFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { connectTcp, listenTcp, type TcpConnection, type TcpEvents } from "./tcp.ts";
@@ -74,6 +76,29 @@ describe("a connection that is accepted", () => {
   });
 });
 
+it("a connection ends in order where it is destroyed, and breaks where it is aborted", async () => {
+  const port = await listen((connection) => {
+    const end = (bytes: Buffer) => {
+      if (bytes.toString() === "begin") connection.write("half");
+      else if (bytes.toString() === "abort") connection.abort();
+      else connection.destroy();
+    };
+    return recorder({ data: end }).events;
+  });
+  const outcome = async (word: string) => {
+    const client = connect(port, "127.0.0.1");
+    const errors: string[] = [];
+    client.on("error", ({ message }) => errors.push(message)).write("begin");
+    // libuv takes a reset that comes together with bytes for an end.
+    await once(client, "data");
+    client.write(word);
+    await new Promise((resolve) => client.once("close", resolve));
+    return errors;
+  };
+  expect(await outcome("destroy")).toEqual([]);
+  expect(await outcome("abort")).toEqual([expect.stringContaining("ECONNRESET")]);
+});
+
 describe("a connection that is made", () => {
   it("carries more than fits any buffer, and says when there is room again", async () => {
     const sent = randomBytes(8_000_000);
@@ -107,6 +132,22 @@ describe("a connection that is made", () => {
     connectTcp({ address: "255.255.255.255", port: 1 }, impossible.events);
     expect(impossible.heard).toEqual([]);
     await expect.poll(() => impossible.heard).toEqual([expect.stringMatching(/^closed E[A-Z]+$/)]);
+  });
+
+  it("says so where it could not be made for lack of descriptors", async () => {
+    const limits = await readFile("/proc/self/limits", "utf8");
+    const soft = /^Max open files +(\d+)/m.exec(limits)![1];
+    const set = `prlimit --pid ${process.pid} --nofile`;
+    const shell = spawn("/bin/sh", ["-c", `${set}=1: && echo set && read -r _; ${set}=${soft}:`]);
+    await once(shell.stdout, "data");
+    const { events, heard } = recorder();
+    try {
+      connectTcp({ address: "127.0.0.1", port: 1 }, events);
+    } finally {
+      shell.stdin.end("\n");
+      await once(shell, "close");
+    }
+    await expect.poll(() => heard).toEqual(["closed EMFILE"]);
   });
 
   it("reads nothing while it is told not to", async () => {

@@ -15,6 +15,7 @@ import {
   listenSocket,
   openSocketSet,
   receive,
+  resetOnClose,
   type SocketAddress,
   type SocketSet,
   send,
@@ -45,8 +46,10 @@ export interface TcpConnection {
   setReading(reading: boolean): void;
   /** After what was written, the peer is told that nothing more comes. */
   end(): void;
-  /** Closes it at once. */
+  /** Closes it at once. What was written and is on its way still arrives, unless there is something that was not read: then it is as after `abort`. */
   destroy(): void;
+  /** Closes it at once, so that the peer sees it broken: by RST, and what it has not read is lost. */
+  abort(): void;
 }
 
 /** A place where connections are accepted, until it is closed. */
@@ -152,6 +155,7 @@ export function connectTcp(to: SocketAddress, events: TcpEvents): TcpConnection 
     setReading() {},
     end() {},
     destroy: () => clearImmediate(immediate),
+    abort: () => clearImmediate(immediate),
   };
 }
 
@@ -281,6 +285,10 @@ function makeConnection(
       if (unsent.length === 0) endWriting(fd);
     },
     destroy: () => close(),
+    abort() {
+      if (open) resetOnClose(fd);
+      close();
+    },
   };
   events = attach(connection);
   return connection;

@@ -14,7 +14,7 @@ export interface GuestTimeouts {
   idle: number;
   /** From the connection, or the first byte of a later head, to the head's end. */
   head: number;
-  /** Without a byte of a request's body; until what is being written has been taken. */
+  /** Without a byte of a request's body, or until a slow one is given up (see `LEAST_RATE`); until what is being written has been taken. */
   stalled: number;
 }
 
@@ -37,6 +37,12 @@ export interface ConnectionOptions {
 /** The status of a request whose guest went away before the answer was complete, as nginx logs it. */
 export const ABORTED = 499;
 
+/**
+ * Of a body, in bytes a millisecond: a guest that sends fewer uses up its time, which grows by what comes, and never to more than `stalled`. So a guest that sends
+ * byte by byte does not keep an upstream's connection.
+ */
+const LEAST_RATE = 1;
+
 /** Most bytes in the head of a request. */
 export const MAX_REQUEST_HEAD = 16_384;
 /** Received and not read yet: from so many bytes on the socket waits. */
@@ -48,6 +54,8 @@ const MAX_TOGETHER = 16_384;
  * answer has been read (RFC 9112 s. 9.6).
  */
 const LINGER = 2000;
+/** Of what is dropped then, most bytes; the rest stays in the socket. */
+const MAX_DROPPED = 4_194_304;
 
 /** A request that is being served. */
 interface Serving extends GuestHop {
@@ -91,12 +99,13 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   let open = true;
   let proceeding = false;
   let paused = false;
+  let dropped = 0;
 
   const timed: Timed = { deadline: deadlines.after(timeouts.head), expire };
 
   /** Sets the deadline, unless the same thing has been waited for all the time. */
   function waitFor(what: Wait): void {
-    if (what === waitingFor && what !== "body") return;
+    if (what === waitingFor) return;
     waitingFor = what;
     timed.deadline = deadlines.after(timeOf(what, timeouts));
   }
@@ -104,7 +113,18 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   function expire(): void {
     if (waitingFor === "body") giveUp(httpError("the body came too slowly", 408));
     else if (waitingFor === "head" && parser.unread() > 0) refuse(httpError("the head came too slowly", 408));
+    else cut();
+  }
+
+  /** Closes it at once, and so that an answer which is not complete is not taken for whole, where its end is that of the connection. */
+  function cut(): void {
+    if (serving?.status !== undefined || connection.isBlocked()) connection.abort();
     else connection.destroy();
+  }
+
+  function drop(count: number): void {
+    dropped += count;
+    if (dropped > MAX_DROPPED) connection.setReading(false);
   }
 
   /** Reads on as far as it may, and no further. */
@@ -168,7 +188,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   function passBody(bytes: Buffer): void {
     if (serving === undefined) return;
     serving.bodyBytes += bytes.length;
-    waitFor("body");
+    timed.deadline = Math.min(timed.deadline + bytes.length / LEAST_RATE, deadlines.after(timeouts.stalled));
     if (serving.bodyBytes > maxBody) giveUp(tooLarge(maxBody));
     else if (serving.exchange?.body(bytes) === false) serving.body = "blocked";
   }
@@ -286,14 +306,14 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
     },
     fail(error) {
       if (serving?.status === undefined) answer(errorResponse(error));
-      else connection.destroy();
+      else connection.abort();
     },
   };
 
   deadlines.add(timed);
   return {
     data(bytes) {
-      if (!open) return;
+      if (!open) return drop(bytes.length);
       parser.feed(bytes);
       proceed();
     },
@@ -302,7 +322,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
       if (open) proceed();
     },
     // Nobody reads an answer any more: hardly a client ends its own side alone, and one that gave up must not keep an upstream busy.
-    ended: () => connection.destroy(),
+    ended: cut,
     closed() {
       open = false;
       deadlines.remove(timed);

@@ -55,7 +55,12 @@ function ask(upstream: Upstream, takesData = true): Promise<Outcome> {
       fail: (error) => resolve({ error, interims }),
     };
     const timeouts = { firstByte: 2000, idle: 2000 };
-    const exchange = startExchange(head, guest, { upstreams: [upstream], identity: "", timeouts });
+    const exchange = startExchange(head, guest, {
+      upstreams: [upstream],
+      identity: "",
+      timeouts,
+      borrower: { inFlight: 1 },
+    });
     exchange.bodyEnd();
   });
 }
@@ -100,7 +105,12 @@ test("a body in chunks of one byte is not written byte by byte", () => {
   ) as RequestHead;
   const guest = { takeBody() {} } as GuestSide;
   const timeouts = { firstByte: 2000, idle: 2000 };
-  const exchange = startExchange(head, guest, { upstreams: [upstream], identity: "", timeouts });
+  const exchange = startExchange(head, guest, {
+    upstreams: [upstream],
+    identity: "",
+    timeouts,
+    borrower: { inFlight: 1 },
+  });
   for (let i = 0; i < 1000; i++) exchange.body(Buffer.from("a"));
   exchange.flush();
   exchange.bodyEnd();

@@ -3,7 +3,7 @@ import type { RequestHead } from "./http-request.ts";
 import type { ResponseHead } from "./http-response.ts";
 import { type HttpError, httpError } from "./http-syntax.ts";
 import type { AcquireFailure, Upstream, Waiter } from "./upstream.ts";
-import type { ConnectionUser, UpstreamConnection } from "./upstream-connection.ts";
+import type { Borrower, ConnectionUser, UpstreamConnection } from "./upstream-connection.ts";
 
 /** The guest's side of an exchange, as the exchange sees it. Nothing is called after `end` or `fail`. */
 export interface GuestSide {
@@ -43,6 +43,8 @@ export interface ExchangeOptions {
   /** Lines of the head that say who asks. */
   identity: string;
   timeouts: UpstreamTimeouts;
+  /** Who asks. */
+  borrower: Borrower;
 }
 
 /** Times in ms after which an upstream is given up. */
@@ -56,13 +58,17 @@ export interface UpstreamTimeouts {
 /** Most interim responses to one request: each of them starts the wait for the next byte anew, and is kept for a guest that does not read. */
 const MAX_INTERIM = 16;
 
+/** Of a body, in bytes a millisecond: a guest that sends as much is not slow. */
+const EASY_RATE = 64;
+
 /** From so many characters on, chunks do not wait for more. */
 const MAX_TOGETHER = 16_384;
 
-const FAILURES: Readonly<Record<AcquireFailure, HttpError>> = {
+const FAILURES: Readonly<Record<AcquireFailure | "slowGuest", HttpError>> = {
   unreachable: httpError("the upstream cannot be reached", 502),
   timeout: httpError("the upstream does not answer in time", 504),
   full: httpError("too many requests to the upstream", 503),
+  slowGuest: httpError("the request came too slowly while others waited", 408),
 };
 
 /**
@@ -102,6 +108,10 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
     this.canRepeat = head.body === 0 && head.method !== "POST";
   }
 
+  get borrower(): Borrower {
+    return this.options.borrower;
+  }
+
   connect(fresh: boolean): void {
     this.upstream = this.options.upstreams[this.tried];
     if (this.upstream === undefined) this.fail(FAILURES.unreachable);
@@ -122,7 +132,10 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
     lent.user = this;
     lent.write(upstreamHead(head, upstream!.name, options.identity));
     if (this.requestSent) lent.setTimeout(options.timeouts.firstByte);
-    else this.guest.takeBody();
+    else {
+      lent.slowSince = performance.now();
+      this.guest.takeBody();
+    }
   }
 
   data(bytes: Buffer): void {
@@ -169,7 +182,11 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
   }
 
   drained(): void {
-    if (!this.requestSent) this.connection?.setTimeout(Number.POSITIVE_INFINITY);
+    const { connection } = this;
+    if (!this.requestSent && connection !== undefined) {
+      connection.setTimeout(Number.POSITIVE_INFINITY);
+      connection.slowSince = performance.now();
+    }
     this.guest.takeMore();
   }
 
@@ -186,8 +203,8 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
     else this.fail(httpError("the upstream closed the connection before its answer was complete", 502));
   }
 
-  expired(): void {
-    this.fail(FAILURES.timeout);
+  givenUp(why: "timeout" | "slowGuest"): void {
+    this.fail(FAILURES[why]);
   }
 
   private fail(error: HttpError): void {
@@ -204,7 +221,9 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
   }
 
   body(bytes: Buffer): boolean {
-    if (this.connection === undefined) return true;
+    const { connection } = this;
+    if (connection === undefined) return true;
+    connection.slowSince = Math.min(connection.slowSince + bytes.length / EASY_RATE, performance.now());
     if (this.head.body !== "chunked") return this.write(bytes);
     this.pending += `${chunkLine(bytes.length)}${bytes.toString("latin1")}\r\n`;
     return this.pending.length < MAX_TOGETHER || this.flush();
@@ -217,9 +236,11 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
   }
 
   private write(data: string | Uint8Array): boolean {
-    const takesMore = this.connection?.write(data) !== false;
-    if (!takesMore) this.connection?.setTimeout(this.options.timeouts.idle);
-    return takesMore;
+    const { connection } = this;
+    if (connection === undefined || connection.write(data)) return true;
+    connection.setTimeout(this.options.timeouts.idle);
+    connection.slowSince = Number.POSITIVE_INFINITY;
+    return false;
   }
 
   bodyEnd(): void {
@@ -227,17 +248,22 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
     if (this.connection === undefined) return;
     if (this.head.body === "chunked") this.pending += LAST_CHUNK;
     this.flush();
-    this.connection?.setTimeout(this.options.timeouts.firstByte);
+    this.connection.setTimeout(this.options.timeouts.firstByte);
+    this.connection.slowSince = Number.POSITIVE_INFINITY;
   }
 
   resume(): void {
-    this.connection?.resume();
-    this.connection?.setTimeout(this.options.timeouts.idle);
+    const { connection } = this;
+    if (connection === undefined) return;
+    connection.resume();
+    connection.setTimeout(this.options.timeouts.idle);
+    connection.slowSince = Number.POSITIVE_INFINITY;
   }
 }
 
 /** The guest is slow, which is its own affair and not the upstream's. */
 function pause(lent: UpstreamConnection): void {
   lent.pause();
+  lent.slowSince = performance.now();
   lent.setTimeout(Number.POSITIVE_INFINITY);
 }

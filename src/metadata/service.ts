@@ -4,7 +4,7 @@ import type { TcpConnection, TcpEvents } from "../linux/tcp.ts";
 import { isAudited } from "./audit.ts";
 import { createDeadlines, type Timed } from "./deadlines.ts";
 import { type GuestTimeouts, serveGuest } from "./guest-connection.ts";
-import { admit, type GuestUse, isSameGuest, newGuestUse } from "./guest-use.ts";
+import { admit, charge, type GuestUse, isInDebt, isSameGuest, newGuestUse } from "./guest-use.ts";
 import type { RequestHead } from "./http-request.ts";
 import { httpError } from "./http-syntax.ts";
 import { identityLines } from "./identity.ts";
@@ -121,7 +121,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
       deadline: deadlines.after(LOOK_EVERY),
       expire() {
         watched.deadline = deadlines.after(LOOK_EVERY);
-        if (guestNow(use) === undefined) connection.destroy();
+        if (guestNow(use) === undefined) connection.abort();
       },
     };
     deadlines.add(watched);
@@ -133,18 +133,24 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     const guest = guestOf(address);
     if (guest === undefined) {
       counters.refused("notAGuest");
-      connection.destroy();
+      connection.abort();
       return NO_EVENTS;
     }
     const use = useOf(guest);
+    if (isInDebt(use, limits, performance.now())) {
+      logRefusal(use, "tooManyRequests");
+      connection.abort();
+      return NO_EVENTS;
+    }
     if (use.connections >= limits.connectionsPerGuest || connections.size >= limits.connections) {
       logRefusal(use, "tooManyConnections");
-      connection.destroy();
+      connection.abort();
       return NO_EVENTS;
     }
     use.connections += 1;
     let isInFlight = false;
     let isToBeAudited = false;
+    let hasAsked = false;
     connections.add(connection);
     const stopWatching = watch(connection, use);
     return serveGuest(connection, {
@@ -152,6 +158,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
       timeouts: guestTimeouts,
       maxBody: limits.bodyBytes,
       handle(head, side, now) {
+        hasAsked = true;
         const guest = guestNow(use);
         if (guest === undefined) {
           counters.refused("notAGuest");
@@ -176,11 +183,14 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
         isToBeAudited = false;
       },
       refused({ status }) {
+        hasAsked = true;
+        charge(use, way.settings.limits, performance.now());
         counters.refused("malformed");
         counters.answered(status, 0);
         note(use, status);
       },
       closed() {
+        if (!hasAsked) charge(use, way.settings.limits, performance.now());
         use.connections -= 1;
         stopWatching();
         connections.delete(connection);
@@ -231,6 +241,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
       upstreams: inTurn(upstreams, turn, now),
       identity: identity.lines,
       timeouts: proxy.timeouts,
+      borrower: use,
     };
   }
 
@@ -301,7 +312,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     },
     close() {
       listener.listen(undefined);
-      for (const connection of connections) connection.destroy();
+      for (const connection of connections) connection.abort();
       for (const upstream of way.upstreams) upstream.close();
       deadlines.close();
     },

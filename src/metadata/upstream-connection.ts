@@ -15,16 +15,23 @@ export interface UpstreamAddress {
   tls: SecureContext | undefined;
 }
 
+/** For whom a connection is used. */
+export interface Borrower {
+  /** Its requests that upstreams have not answered yet. */
+  readonly inFlight: number;
+}
+
 /** What hears of a connection while an exchange has it. */
 export interface ConnectionUser {
+  readonly borrower: Borrower;
   /** Bytes that nobody else will change. */
   data(bytes: Buffer): void;
   /** More may be written. */
   drained(): void;
   /** The upstream sends nothing more; the connection is gone. */
   ended(): void;
-  /** The time that `setTimeout` gave has passed. */
-  expired(): void;
+  /** The time that `setTimeout` gave has passed; or others wait for a connection, and this one for its guest. */
+  givenUp(why: "timeout" | "slowGuest"): void;
 }
 
 /** A connection to an upstream. */
@@ -35,6 +42,8 @@ export interface UpstreamConnection {
   readonly answers: MessageParser<ResponseHead>;
   /** Exchanges that it was used for: the upstream may be closing one that was used just now. */
   uses: number;
+  /** Since when, in ms of `performance.now()`, it waits for the guest to send more or to take more; Infinity while it does not. */
+  slowSince: number;
   /** False: wait for `drained` before writing more. Text is latin1. */
   write(data: string | Uint8Array): boolean;
   pause(): void;
@@ -90,7 +99,7 @@ export function openConnection(
       timed.deadline = Number.POSITIVE_INFINITY;
       reason = `no connection within ${connectTimeout} ms`;
       if (connection.user === undefined) end("timeout");
-      else connection.user.expired();
+      else connection.user.givenUp("timeout");
     },
   };
   const connection: UpstreamConnection = {
@@ -101,6 +110,7 @@ export function openConnection(
       tooLong: () => httpError("a head of too many bytes"),
     }),
     uses: 0,
+    slowSince: Number.POSITIVE_INFINITY,
     write: (data) => transport.write(data),
     pause: () => transport.setReading(false),
     resume: () => transport.setReading(true),

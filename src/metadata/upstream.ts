@@ -1,5 +1,6 @@
 import type { Deadlines, Timed } from "./deadlines.ts";
 import {
+  type Borrower,
   type ConnectFailure,
   openConnection,
   type UpstreamAddress,
@@ -11,6 +12,8 @@ export type AcquireFailure = ConnectFailure | "full";
 
 /** Who wants a connection. One of the two is called, once, unless the wish is withdrawn. */
 export interface Waiter {
+  /** While connections are scarce, those come first whose guest has fewer requests in flight. */
+  readonly borrower: Borrower;
   connected(connection: UpstreamConnection): void;
   failed(failure: AcquireFailure): void;
 }
@@ -64,6 +67,9 @@ const KEEP_IDLE = 4000;
 /** For so many ms an upstream that could not be reached is asked last. */
 const DOWN_FOR = 10_000;
 
+/** While others wait, a connection that has waited for its own guest for so many ms is taken from it. */
+const PATIENCE = 500;
+
 /** There is nothing to withdraw. */
 const nothing = () => {};
 
@@ -74,10 +80,15 @@ interface Waiting extends Timed {
   withdraw: () => void;
 }
 
+function inFlight({ waiter }: Waiting): number {
+  return waiter.borrower.inFlight;
+}
+
 /** See `Upstream`. */
 export function createUpstream(options: UpstreamOptions): Upstream {
   const { address, connectTimeout, maxConnections, deadlines, onChange } = options;
   const name = `${address.host.includes(":") ? `[${address.host}]` : address.host}:${address.port}`;
+  const all = new Set<UpstreamConnection>();
   const idle: UpstreamConnection[] = [];
   const waiting = new Set<Waiting>();
   /** Connections that are being made or are busy. */
@@ -85,6 +96,8 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   let failures = 0;
   let down: { until: number; reason: string } | undefined;
   let closed = false;
+  /** Watched while somebody waits. */
+  const pressure: Timed = { deadline: 0, expire: relieve };
 
   function status(): UpstreamStatus {
     const state =
@@ -105,6 +118,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     const connection = openConnection(address, connectTimeout, deadlines, {
       ready(made) {
         settled = true;
+        all.add(made);
         const wasDown = down !== undefined;
         down = undefined;
         if (wasDown) onChange(status());
@@ -121,6 +135,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
         serveWaiting();
       },
       closed(made) {
+        all.delete(made);
         const at = idle.indexOf(made);
         if (at >= 0) idle.splice(at, 1);
       },
@@ -136,6 +151,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
 
   function lend(connection: UpstreamConnection, waiter: Waiter): void {
     connection.uses += 1;
+    connection.slowSince = Number.POSITIVE_INFINITY;
     connection.setTimeout(Number.POSITIVE_INFINITY);
     waiter.connected(connection);
   }
@@ -160,6 +176,10 @@ export function createUpstream(options: UpstreamOptions): Upstream {
         waiter.failed("full");
       },
     };
+    if (waiting.size === 0) {
+      pressure.deadline = deadlines.after(0);
+      deadlines.add(pressure);
+    }
     waiting.add(entry);
     deadlines.add(entry);
     return () => entry.withdraw();
@@ -167,21 +187,49 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   function stopWaiting(entry: Waiting): void {
     waiting.delete(entry);
     deadlines.remove(entry);
+    if (waiting.size === 0) deadlines.remove(pressure);
   }
 
-  /** After a connection was given back: the one who waits longest is served. */
+  /** After a connection was given back: of those whose guests have the fewest requests in flight, the one who waits longest is served. */
   function serveWaiting(): void {
-    const [first] = waiting;
-    if (first === undefined || busy >= maxConnections) return;
-    stopWaiting(first);
-    first.withdraw = serve(first.waiter, first.fresh);
+    if (busy >= maxConnections) return;
+    let next: Waiting | undefined;
+    for (const entry of waiting) {
+      if (next === undefined || inFlight(entry) < inFlight(next)) next = entry;
+      if (inFlight(next) <= 1) break;
+    }
+    if (next === undefined) return;
+    stopWaiting(next);
+    next.withdraw = serve(next.waiter, next.fresh);
+  }
+
+  /** Makes room for one who waits, at the cost of another whose guest has more requests in flight. */
+  function displace({ borrower }: Waiter): boolean {
+    let worst: Waiting | undefined;
+    for (const entry of waiting) if (worst === undefined || inFlight(entry) >= inFlight(worst)) worst = entry;
+    if (worst === undefined || inFlight(worst) <= borrower.inFlight) return false;
+    stopWaiting(worst);
+    worst.waiter.failed("full");
+    return true;
+  }
+
+  /** As many as wait get the connections of slow guests: of those that have the most requests in flight, and of these the slowest first. */
+  function relieve(): void {
+    pressure.deadline = deadlines.after(0);
+    const since = performance.now() - PATIENCE;
+    const slow = [...all]
+      .flatMap(({ user, slowSince }) =>
+        user !== undefined && slowSince <= since ? [{ user, slowSince }] : [],
+      )
+      .sort((a, b) => b.user.borrower.inFlight - a.user.borrower.inFlight || a.slowSince - b.slowSince);
+    for (const { user } of slow.slice(0, waiting.size)) user.givenUp("slowGuest");
   }
 
   return {
     name,
     acquire(waiter, fresh) {
       if (busy < maxConnections) return serve(waiter, fresh);
-      if (waiting.size < maxConnections) return wait(waiter, fresh);
+      if (waiting.size < maxConnections || displace(waiter)) return wait(waiter, fresh);
       waiter.failed("full");
       return nothing;
     },
@@ -199,6 +247,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     },
     discard(connection) {
       connection.destroy();
+      all.delete(connection);
       busy -= 1;
       serveWaiting();
     },
