@@ -1,5 +1,6 @@
 /** The builtin metadata service, as the programs see it that guests boot with. */
 import { mkdir, rename, writeFile } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import type { LabProcess } from "../src/lab/process.ts";
@@ -10,6 +11,7 @@ import { output } from "./support/commands.ts";
 
 const SERVICE = "http://169.254.169.254";
 const KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0Yq0YfX7Q7T6b0c3pYl5mJ8mX9mYF0s6m1w5q0aAbc alice@example";
+const CLOUDBASE = fileURLToPath(new URL("support/cloudbase_requests.py", import.meta.url));
 const DIRECTORY = "/run/guests";
 
 /** By name: guests of both kinds that know tokens, and such that do not. All have the same address, as tenants may. */
@@ -128,6 +130,26 @@ test.each(["onlink-v2", "routed-v2"] as const)(
     });
   },
 );
+
+test("an on-link guest without tokens gets all that cloudbase-init asks for, in the requests that it sends", async () => {
+  const printed = await output(guests["onlink-v1"], ["python3", CLOUDBASE, `${SERVICE}/`]);
+  const said = {
+    hostname: "onlink-v1.example",
+    instanceId: GUESTS["onlink-v1"].id,
+    keys: [KEY],
+    userData: userDataThatWrites("for onlink-v1"),
+  };
+  expect(JSON.parse(printed)).toEqual({
+    ec2: said,
+    openstack: {
+      ...said,
+      links: ["02:00:0a:00:01:03"],
+      networks: [["10.0.1.3", "255.255.255.0", ["10.0.1.1"]]],
+      nameservers: ["10.0.0.2"],
+      depositsPassword: false,
+    },
+  });
+});
 
 test("without a token only those are served that know none, as Windows with cloudbase-init", async () => {
   const path = "/openstack/latest/meta_data.json";

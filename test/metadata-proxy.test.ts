@@ -36,7 +36,7 @@ function configOf(proxy: object): object {
       })),
       { name: "vif-*" },
     ],
-    metadata: { mode: "proxy", proxy },
+    metadata: { mode: "proxy", proxy, limits: { requestsPerSecond: 10_000 } },
   };
 }
 const PLAIN = { upstream: "http://192.0.2.10:8775", secretFile: SECRET_FILE };
@@ -125,6 +125,28 @@ test("a wrong secret is rejected by the upstream, and the right one is read at t
   await setSecret(SECRET);
   await reload(configOf(PLAIN));
   expect(await ask(guests[0]!, "/")).toMatch(/200$/);
+});
+
+test("upstream and secret change while guests ask, and no request fails", async () => {
+  const other = await fabric.start(["python3", NOVA, "192.0.2.10", "8777", "other secret"]);
+  await other.waitForLine(/^ready$/);
+  const asking = guests
+    .slice(0, 8)
+    .map((guest) => shell(guest, `${CURL.join(" ")} -w "%{http_code}\n" -o /dev/null "${URL_OF}/[1-300]"`));
+  for (const [secret, port] of [
+    ["other secret", 8777],
+    [SECRET, 8775],
+    ["other secret", 8777],
+    [SECRET, 8775],
+  ] as const) {
+    await setSecret(secret);
+    await reload(configOf({ ...PLAIN, upstream: `http://192.0.2.10:${port}` }));
+    // A request that comes after the reload was said to be done.
+    expect(await ask(guests[9]!, "/")).toMatch(/200$/);
+  }
+  const statuses = (await Promise.all(asking)).join("").trim().split("\n");
+  expect(statuses).toHaveLength(8 * 300);
+  expect(new Set(statuses)).toEqual(new Set(["200"]));
 });
 
 test("an upstream over TLS must be the right one, and sees the client certificate", async () => {
