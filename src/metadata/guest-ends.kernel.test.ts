@@ -30,6 +30,24 @@ test.each(["1.0", "1.1"])("an answer that breaks off is not taken for whole, in 
   expect(guest.error()).toBe("ECONNRESET");
 });
 
+test("an answer up to the end of the upstream's connection is whole where that ends, and not where it breaks", async () => {
+  let end = (_: "end" | "resetAndDestroy") => {};
+  const { address } = await rawUpstream((socket) => {
+    end = (how) => void socket[how]();
+    socket.once("data", () => socket.write("HTTP/1.1 200 OK\r\n\r\nhalf"));
+  });
+  const { port } = await start({ proxy: { upstreams: [address] } });
+  for (const how of ["end", "resetAndDestroy"] as const) {
+    const guest = guestSocket(port);
+    guest.send(GET("/", CLOSE));
+    await guest.until(/half/);
+    end(how);
+    const answer = await guest.closed();
+    expect(answer.endsWith("\r\n0\r\n\r\n"), how).toBe(how === "end");
+    expect(guest.error(), how).toBe(how === "end" ? undefined : "ECONNRESET");
+  }
+});
+
 test("a refusal is received by a guest that sends a lot before it reads", async () => {
   const { port } = await start({});
   const guest = guestSocket(port);

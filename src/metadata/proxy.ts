@@ -190,10 +190,11 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
     this.guest.takeMore();
   }
 
-  ended(): void {
+  ended(how: "in order" | "by error"): void {
     const lent = this.connection!;
     const event = lent.answers.finish();
-    if (event?.kind === "end" && this.answer !== undefined) {
+    // RFC 9112 s. 8: a body up to the end of the connection is not whole where the connection broke.
+    if (event?.kind === "end" && how === "in order" && this.answer !== undefined) {
       this.finish(lent);
       return;
     }

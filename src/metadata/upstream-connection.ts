@@ -28,8 +28,8 @@ export interface ConnectionUser {
   data(bytes: Buffer): void;
   /** More may be written. */
   drained(): void;
-  /** The upstream sends nothing more; the connection is gone. */
-  ended(): void;
+  /** The upstream sends nothing more; the connection is gone, in order or by an error. */
+  ended(how: "in order" | "by error"): void;
   /** The time that `setTimeout` gave has passed; or others wait for a connection, and this one for its guest. */
   givenUp(why: "timeout" | "slowGuest"): void;
 }
@@ -78,14 +78,14 @@ export function openConnection(
 ): UpstreamConnection {
   let phase: "connecting" | "open" | "gone" = "connecting";
   let reason = "connection closed";
-  function end(failure: ConnectFailure = "unreachable"): void {
+  function end(failure: ConnectFailure = "unreachable", how: "in order" | "by error" = "by error"): void {
     const [before, { user }] = [phase, connection];
     if (before === "gone") return;
     leave();
     if (before === "connecting") owner.failed(failure, reason);
     if (before !== "open") return;
     owner.closed(connection);
-    user?.ended();
+    user?.ended(how);
   }
   function leave(): void {
     phase = "gone";
@@ -131,7 +131,7 @@ export function openConnection(
       else end();
     },
     drained: () => connection.user?.drained(),
-    ended: () => end(),
+    ended: () => end("unreachable", "in order"),
     closed(error) {
       reason = error ?? reason;
       end();
