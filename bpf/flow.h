@@ -210,29 +210,20 @@ static __always_inline long start_sweeping(void)
 }
 
 /*
- * Claims a source port towards the backend; 0, or the reason why there is none. `former`: that of the flow that this one takes the place
- * of, or zero. It stays: the backend may hold the old connection in TIME_WAIT, and takes the new one since its sequence numbers and
- * timestamps come after those of the old (RFC 6191), which is only so for the ends that had it before.
- *
- * Towards the fabric the ports are taken one after the other, so that one is used again as late as can be, when the backend has forgotten
- * who had it.
+ * Claims a source port towards the backend; 0, or the reason why there is none. Towards the fabric the ports are taken one after the other, so
+ * that one is used again as late as can be, when the backend has forgotten who had it.
  */
-static __always_inline __u32 claim_port(const struct settings *settings, const struct flow_key *key, struct reverse_key *reverse_key,
-					__be16 former)
+static __always_inline __u32 claim_port(const struct settings *settings, const struct flow_key *key, struct reverse_key *reverse_key)
 {
 	__u32 first = HOST_LOCAL_PORT_MIN, span = 65536 - HOST_LOCAL_PORT_MIN, offset, zero = 0, *next;
-	__be16 preferred = former;
 	int error; /* not long: before Linux 6.4 the upper half of what a map update returns is undefined */
 
 	if (reverse_key->kind == BACKEND_FABRIC) {
 		first = settings->fabric_port_min;
 		span = settings->fabric_port_max - first + 1;
-	} else if (!preferred) {
+	} else if (key->guest_port) {
 		/* The port stays where it can: an operator finds the guest's own port in the server's log. */
-		preferred = key->guest_port;
-	}
-	if (preferred) {
-		reverse_key->nat_port = preferred;
+		reverse_key->nat_port = key->guest_port;
 		error = bpf_map_update_elem(&reverse, reverse_key, key, BPF_NOEXIST);
 		if (error != -EEXIST)
 			return error ? REASON_LIMIT : 0;
@@ -262,11 +253,20 @@ static __always_inline struct flow *new_flow(struct scratch *scratch, __u8 opene
 	return flow;
 }
 
+static __always_inline bool leads_the_same_way(const struct flow *a, const struct flow *b)
+{
+	return is_same_address(&a->backend, &b->backend) && is_same_address(&a->nat, &b->nat) && a->ifindex == b->ifindex &&
+	       a->backend_port == b->backend_port && a->kind == b->kind && a->opener == b->opener;
+}
+
 /*
- * Row I2: a flow for this frame of the guest, to one of the service's backends, chosen at random. 0, or the reason why there is none;
- * then nothing has changed.
+ * Row I2: a flow for this frame of the guest, to one of the service's backends, chosen at random. 0, or the reason why there is none.
+ *
+ * `former`: the closing flow of the same ends, or NULL. Where the new one has the same backend it takes the place of the former with its source
+ * port: the backend may hold the old connection in TIME_WAIT, and takes the new one since its sequence numbers and timestamps come after those of
+ * the old (RFC 6191), which is only so for the ends that had it before. Else the former ends.
  */
-static __noinline enum reason open_flow(struct scratch *scratch, const struct service *service, __be16 former)
+static __noinline enum reason open_flow(struct scratch *scratch, const struct service *service, struct flow *former)
 {
 	const struct frame *frame = &scratch->frame;
 	struct flow_key *key = &scratch->key;
@@ -281,10 +281,11 @@ static __noinline enum reason open_flow(struct scratch *scratch, const struct se
 
 	if (!settings || !vif || !service || !service->backends)
 		return REASON_NO_BACKEND;
+	shard = flows_with(settings, key);
 	backend_key.service = service->id;
 	backend_key.slot = bpf_get_prandom_u32() % service->backends;
 	backend = bpf_map_lookup_elem(&backends, &backend_key);
-	if (!backend)
+	if (!backend || !shard)
 		return REASON_NO_BACKEND;
 
 	flow->backend = backend->address;
@@ -296,15 +297,23 @@ static __noinline enum reason open_flow(struct scratch *scratch, const struct se
 	__builtin_memcpy(flow->service_mac, frame->head.eth.h_dest, ETH_ALEN);
 	flow->kind = backend->kind;
 	flow->response_hop_limit = service->response_hop_limit;
+	if (former && leads_the_same_way(former, flow) && !former->ended) {
+		report_flow(EVENT_FLOW_CLOSED, key, former);
+		flow->nat_port = former->nat_port;
+		*former = *flow;
+		report_flow(EVENT_FLOW_OPENED, key, former);
+		return 0;
+	}
+	if (former)
+		end_flow(shard, key, former);
 	*reverse_key = reverse_key_of(key, flow);
 
 	if (!count_flow_on(settings, key->vif))
 		return REASON_LIMIT;
-	reason = claim_port(settings, key, reverse_key, former);
+	reason = claim_port(settings, key, reverse_key);
 	if (!reason) {
 		flow->nat_port = reverse_key->nat_port;
-		shard = flows_with(settings, key);
-		if (shard && !bpf_map_update_elem(shard, key, flow, BPF_NOEXIST)) {
+		if (!bpf_map_update_elem(shard, key, flow, BPF_NOEXIST)) {
 			report_flow(EVENT_FLOW_OPENED, key, flow);
 			return 0;
 		}

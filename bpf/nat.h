@@ -131,8 +131,7 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 	__u32 ifindex = skb->ifindex;
 	struct service_key service_key;
 	struct service *service;
-	struct flow *flow;
-	__be16 former = 0;
+	struct flow *flow, *former = NULL;
 	__u32 reason;
 	void *shard;
 
@@ -147,11 +146,8 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 		return drop(skb, ifindex, REASON_LIMIT);
 	flow = find_flow(settings, shard, key);
 	if (flow && flow->state == FLOW_CLOSING && opens_tcp(frame)) {
-		former = flow->nat_port;
-		end_flow(shard, key, flow);
-		flow = NULL;
-	}
-	if (flow) {
+		former = flow;
+	} else if (flow) {
 		learn_macs(frame, flow, ifindex);
 		return send_to_backend(skb, scratch, flow);
 	}

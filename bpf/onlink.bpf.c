@@ -131,7 +131,7 @@ static __noinline int open_from_host(struct __sk_buff *skb, struct scratch *scra
 	return flow ? send_to_guest(skb, scratch, flow, SIDE_HOST) : drop(skb, key->vif, REASON_LIMIT);
 }
 
-/* From the host: tc ingress on onlink0's peer, which leads nowhere else. */
+/* From the host: tc egress on onlink0, which leads nowhere else. */
 SEC("tc")
 int onlink_host(struct __sk_buff *skb)
 {

@@ -7,7 +7,7 @@ import { AgentError } from "./errors.ts";
 export interface HostDevice {
   /** The host's end, `onlink0`: packets to host-local backends come in here. */
   device: Link;
-  /** The other end: what the host sends back is caught here. */
+  /** The other end: nothing comes here, since what the host sends is met before it leaves `device`. */
   peer: Link;
 }
 

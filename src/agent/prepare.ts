@@ -93,10 +93,10 @@ export function keepSettings(config: Config, datapath: Datapath, { device }: Hos
   if (!isDeepStrictEqual(before, settings)) datapath.setSettings(settings);
 }
 
-/** Puts the host program on the device's peer and nowhere else. */
-export function attachHost(datapath: Datapath, { peer }: HostDevice): void {
+/** Puts the host program on the host device and nowhere else. */
+export function attachHost(datapath: Datapath, { device }: HostDevice): void {
+  datapath.attach("host", device.ifindex);
   for (const { program, ifindex } of datapath.attachments()) {
-    if (program === "host" && ifindex !== peer.ifindex) datapath.detach("host", ifindex);
+    if (program === "host" && ifindex !== device.ifindex) datapath.detach("host", ifindex);
   }
-  datapath.attach("host", peer.ifindex);
 }

@@ -8,7 +8,7 @@ const peer = fakeLink(9, "onlink0p", { peer: 8 });
 
 function problems({
   links = [device, peer],
-  attachedTo = 9,
+  attachedTo = 8,
   settings = {} as Settings | undefined,
   followed = true,
 } = {}): string[] {
@@ -32,7 +32,7 @@ describe("health", () => {
     expect(problems({ followed: false })).toEqual([expect.stringContaining("not followed any more")]);
     expect(problems({ links: [] })).toEqual([expect.stringContaining("onlink0 is gone")]);
     expect(problems({ attachedTo: 7 })).toEqual([
-      "the datapath is not attached to onlink0p; restart the agent",
+      "the datapath is not attached to onlink0; restart the agent",
     ]);
     expect(problems({ links: [fakeLink(8, "onlink0")] })).toEqual([
       expect.stringContaining("is not onlink's"),

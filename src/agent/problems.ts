@@ -28,10 +28,9 @@ export function healthProblems(options: HealthOptions): string[] {
     const found = findHostDevice(network, device, runtimeDir);
     const isAttached = datapath
       .attachments()
-      .some(({ program, ifindex }) => program === "host" && ifindex === found?.peer.ifindex);
+      .some(({ program, ifindex }) => program === "host" && ifindex === found?.device.ifindex);
     if (found === undefined) problems.push(`the device ${device} is gone; the agent makes it anew shortly`);
-    else if (!isAttached)
-      problems.push(`the datapath is not attached to ${found.peer.name}; restart the agent`);
+    else if (!isAttached) problems.push(`the datapath is not attached to ${device}; restart the agent`);
     if (datapath.settings() === undefined) problems.push("the datapath has no settings; restart the agent");
   } catch (error) {
     problems.push(messageOf(error));

@@ -13,9 +13,11 @@ import {
   closeFd,
   createLink,
   createQdisc,
+  type Direction,
   destroyQdisc,
   detachFilter,
   detachLink,
+  type FilterPlace,
   getPinned,
   hasFilter,
   linkIfindex,
@@ -26,15 +28,23 @@ import {
 import { replacePin } from "./pins.ts";
 import type { AttachKind, Attachment, ProgramName } from "./types.ts";
 
+/** Guests' and the fabric's frames are met as they come in; the host's as they leave by onlink0, before they cross to its other end. */
+const DIRECTIONS: Record<ProgramName, Direction> = { vif: "ingress", host: "egress", fabric: "ingress" };
+
 /**
  * The handles of our clsact filters: one for each program, since an interface that turns from vif to fabric has both for a moment. The first
  * two bytes are "ol", so that `tc filter show` tells whose they are.
  */
-export const FILTER_HANDLES: Record<ProgramName, number> = {
+const FILTER_HANDLES: Record<ProgramName, number> = {
   vif: 0x6f6c0001,
   host: 0x6f6c0002,
   fabric: 0x6f6c0003,
 };
+
+/** Where the clsact filter of a program sits. */
+export function filterPlace(name: ProgramName, ifindex: number): FilterPlace {
+  return { ifindex, direction: DIRECTIONS[name], handle: FILTER_HANDLES[name] };
+}
 
 /** Programs on interfaces, as one process sees them to. */
 export interface Attachments {
@@ -130,7 +140,7 @@ function soon(step: () => void): () => void {
 export function renewAll(pinDir: string, program: (name: ProgramName) => number): void {
   for (const { program: name, ifindex, how } of listAttachments(pinDir)) {
     if (how === "tcx") renewLink(pinDir, name, program(name), ifindex);
-    else if (hasFilter(ifindex, FILTER_HANDLES[name])) attachByFilter(pinDir, name, program(name), ifindex);
+    else if (hasFilter(filterPlace(name, ifindex))) attachByFilter(pinDir, name, program(name), ifindex);
   }
 }
 
@@ -159,9 +169,7 @@ export function isAttached(pinDir: string, name: ProgramName, ifindex: number): 
       closeFd(pinned);
     }
   }
-  return (
-    existsSync(join(pinDir, "filters", `${name}-${ifindex}`)) && hasFilter(ifindex, FILTER_HANDLES[name])
-  );
+  return existsSync(join(pinDir, "filters", `${name}-${ifindex}`)) && hasFilter(filterPlace(name, ifindex));
 }
 
 /** Pin names to attachments; other names (qdisc marks) are none. */
@@ -195,7 +203,7 @@ function renewLink(pinDir: string, name: ProgramName, program: number, ifindex: 
 }
 
 function makeLink(pinDir: string, name: ProgramName, program: number, ifindex: number): void {
-  const link = createLink(program, ifindex);
+  const link = createLink(program, ifindex, DIRECTIONS[name]);
   try {
     pinObject(link, join(pinDir, "links", `${name}-${ifindex}`));
   } finally {
@@ -220,11 +228,11 @@ function attachByFilter(pinDir: string, name: ProgramName, program: number, ifin
   replacePin(program, qdisc);
   replacePin(program, filter);
   // As a rule both are still there.
-  if (wasMarked.qdisc && wasMarked.filter && renewFilter(program, ifindex, FILTER_HANDLES[name])) return;
+  if (wasMarked.qdisc && wasMarked.filter && renewFilter(program, filterPlace(name, ifindex))) return;
   try {
     const isOurs = createQdisc(ifindex) || wasMarked.qdisc;
     if (!isOurs) rmSync(qdisc);
-    attachFilter(program, ifindex, FILTER_HANDLES[name]);
+    attachFilter(program, filterPlace(name, ifindex));
   } catch (error) {
     if (!wasMarked.filter) detachByFilter(pinDir, name, ifindex);
     throw error;
@@ -235,7 +243,7 @@ function detachByFilter(pinDir: string, name: ProgramName, ifindex: number): voi
   const qdisc = join(pinDir, "filters", `qdisc-${ifindex}`);
   const filter = join(pinDir, "filters", `${name}-${ifindex}`);
   if (!existsSync(filter)) return;
-  detachFilter(ifindex, FILTER_HANDLES[name]);
+  detachFilter(filterPlace(name, ifindex));
   rmSync(filter);
   const isLast = Object.keys(FILTER_HANDLES).every(
     (other) => !existsSync(join(pinDir, "filters", `${other}-${ifindex}`)),

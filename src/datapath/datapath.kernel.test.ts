@@ -503,6 +503,20 @@ describe("TCP flows", () => {
     expect(state()).toEqual(["opening"]);
     expect(datapath.flowCount()).toBe(1);
   });
+
+  it("count anew from a new SYN on, and follow the service to another backend", () => {
+    const open = () => {
+      redirected("vif", syn());
+      return allFlows(datapath).map(([, { backend, framesOut, framesIn }]) => [backend, framesOut, framesIn]);
+    };
+    open();
+    redirected("host", answer(TCP_FLAG.rst | TCP_FLAG.ack));
+    expect(open()).toEqual([["127.0.0.1", 1n, 0n]]);
+    redirected("host", answer(TCP_FLAG.rst | TCP_FLAG.ack));
+    addService(80, "tcp", 1, [{ kind: "host-local", address: "127.0.0.7", port: 8080 }]);
+    expect(open()).toEqual([["127.0.0.7", 1n, 0n]]);
+    expect(datapath.flowCount()).toBe(1);
+  });
 });
 
 describe("I3: ICMP echo to a service address", () => {

@@ -9,8 +9,8 @@ import { getSystemErrorMap } from "node:util";
 import koffi from "koffi";
 import { DatapathError } from "./errors.ts";
 
-/** `bpf_attach_type` BPF_TCX_INGRESS (Linux 6.6). */
-const BPF_TCX_INGRESS = 46;
+/** `bpf_attach_type` BPF_TCX_INGRESS and BPF_TCX_EGRESS (Linux 6.6). */
+const TCX = { ingress: 46, egress: 47 } as const;
 /** `bpf_map_type`. */
 export const MAP_TYPE = { hash: 1, array: 2, perCpuHash: 5, perCpuArray: 6, lruHash: 9 };
 /** Flag of hash maps: elements are allocated as they come. */
@@ -18,8 +18,7 @@ export const BPF_F_NO_PREALLOC = 1;
 /** Of the verifier's log, what is wrong and the figures at the end: not the steps before it, which fill any buffer (BPF_LOG_STATS). */
 const LOG_STATS = 4;
 /** `bpf_tc_attach_point`. */
-const BPF_TC_INGRESS = 1;
-const BPF_TC_EGRESS = 2;
+const CLSACT = { ingress: 1, egress: 2 } as const;
 const BPF_TC_F_REPLACE = 1;
 /** Where our clsact filters sit. */
 const FILTER_PRIORITY = 1;
@@ -441,9 +440,12 @@ function info(fd: number): Uint32Array {
   return words;
 }
 
-/** A tcx ingress link, to be pinned and closed; it ends with its last reference. */
-export function createLink(program: number, ifindex: number): number {
-  return check(lib().linkCreate(program, ifindex, BPF_TCX_INGRESS, null), `attach to interface ${ifindex}`);
+/** Which frames of an interface a program sees: those that come in by it, or those that leave by it. */
+export type Direction = "ingress" | "egress";
+
+/** A tcx link, to be pinned and closed; it ends with its last reference. */
+export function createLink(program: number, ifindex: number, direction: Direction): number {
+  return check(lib().linkCreate(program, ifindex, TCX[direction], null), `attach to interface ${ifindex}`);
 }
 
 /**
@@ -451,7 +453,7 @@ export function createLink(program: number, ifindex: number): number {
  * interface (ENODEV), one without does not know the attach type (EINVAL).
  */
 export function supportsTcx(program: number): boolean {
-  return lib().linkCreate(program, 0x7fffffff, BPF_TCX_INGRESS, null) === -ENODEV;
+  return lib().linkCreate(program, 0x7fffffff, TCX.ingress, null) === -ENODEV;
 }
 
 /** Swaps the program under a link, without a gap. */
@@ -466,37 +468,47 @@ export function detachLink(link: number): void {
 
 /** Makes the clsact qdisc of an interface; false where there is one already. */
 export function createQdisc(ifindex: number): boolean {
-  const hook = tcHook(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS);
+  const hook = tcHook(ifindex, CLSACT.ingress | CLSACT.egress);
   return check(lib().hookCreate(hook), `make the clsact qdisc of interface ${ifindex}`, EEXIST) === 0;
 }
 
 /** Removes the clsact qdisc with all filters on it. An interface that is gone is no error. */
 export function destroyQdisc(ifindex: number): void {
-  const hook = tcHook(ifindex, BPF_TC_INGRESS | BPF_TC_EGRESS);
+  const hook = tcHook(ifindex, CLSACT.ingress | CLSACT.egress);
   check(lib().hookDestroy(hook), `remove the clsact qdisc of interface ${ifindex}`, ENOENT, ENODEV, EINVAL);
 }
 
-/** Puts a filter with this handle on the ingress side of the clsact qdisc, or swaps its program. */
-export function attachFilter(program: number, ifindex: number, handle: number): void {
-  const opts = { ...tcOpts(handle), prog_fd: program, flags: BPF_TC_F_REPLACE };
-  check(lib().tcAttach(tcHook(ifindex, BPF_TC_INGRESS), opts), `attach a filter to interface ${ifindex}`);
+/** A clsact filter: on which side of the qdisc, and its handle there. */
+export interface FilterPlace {
+  ifindex: number;
+  direction: Direction;
+  handle: number;
+}
+
+/** Puts a filter on a clsact qdisc, or swaps the program of the one that is there. */
+export function attachFilter(program: number, place: FilterPlace): void {
+  check(replaceFilter(program, place), `attach a filter to interface ${place.ifindex}`);
 }
 
 /** The same where that can be done; false where the interface has no clsact qdisc, or is gone. */
-export function renewFilter(program: number, ifindex: number, handle: number): boolean {
-  const opts = { ...tcOpts(handle), prog_fd: program, flags: BPF_TC_F_REPLACE };
-  return lib().tcAttach(tcHook(ifindex, BPF_TC_INGRESS), opts) === 0;
+export function renewFilter(program: number, place: FilterPlace): boolean {
+  return replaceFilter(program, place) === 0;
 }
 
-/** Takes the filter with this handle away. A filter, qdisc or interface that is gone is no error. */
-export function detachFilter(ifindex: number, handle: number): void {
-  const result = lib().tcDetach(tcHook(ifindex, BPF_TC_INGRESS), tcOpts(handle));
+function replaceFilter(program: number, { ifindex, direction, handle }: FilterPlace): number {
+  const opts = { ...tcOpts(handle), prog_fd: program, flags: BPF_TC_F_REPLACE };
+  return lib().tcAttach(tcHook(ifindex, CLSACT[direction]), opts);
+}
+
+/** Takes a filter away. A filter, qdisc or interface that is gone is no error. */
+export function detachFilter({ ifindex, direction, handle }: FilterPlace): void {
+  const result = lib().tcDetach(tcHook(ifindex, CLSACT[direction]), tcOpts(handle));
   check(result, `detach the filter from interface ${ifindex}`, ENOENT, ENODEV, EINVAL);
 }
 
-/** Whether there is a filter with this handle. */
-export function hasFilter(ifindex: number, handle: number): boolean {
-  const result = lib().tcQuery(tcHook(ifindex, BPF_TC_INGRESS), tcOpts(handle));
+/** Whether there is such a filter. */
+export function hasFilter({ ifindex, direction, handle }: FilterPlace): boolean {
+  const result = lib().tcQuery(tcHook(ifindex, CLSACT[direction]), tcOpts(handle));
   return check(result, `look for the filter of interface ${ifindex}`, ENOENT, ENODEV, EINVAL) === 0;
 }
 

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { inNetworkNamespace, makeNetworkNamespace } from "../linux/namespace.ts";
 import { openRtnetlink, type Rtnetlink } from "../linux/rtnetlink.ts";
-import { FILTER_HANDLES } from "./attachments.ts";
+import { filterPlace } from "./attachments.ts";
 import { DatapathError } from "./errors.ts";
 import {
   attachFilter,
@@ -124,12 +124,12 @@ function attachToPair(network: Rtnetlink, program: number): Probe[] {
   const { ifindex } = network.link(name)!;
   const veth = { name: "veth", ok: true, detail: "the kernel makes veth pairs" };
   if (supportsTcx(program)) {
-    closeFd(createLink(program, ifindex));
+    closeFd(createLink(program, ifindex, "ingress"));
     return [veth, { name: "attach", ok: true, detail: "tcx links (Linux 6.6 and later)" }];
   }
   try {
     createQdisc(ifindex);
-    attachFilter(program, ifindex, FILTER_HANDLES.vif);
+    attachFilter(program, filterPlace("vif", ifindex));
     return [veth, { name: "attach", ok: true, detail: "clsact filters; the kernel has no tcx" }];
   } catch (error) {
     const mend =

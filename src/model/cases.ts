@@ -50,7 +50,7 @@ export const VIF = 5;
 export const PLAIN_VIF = 6;
 /** The interface that leads to the fabric backend. */
 export const FABRIC = 9;
-/** onlink0's peer. */
+/** onlink0. */
 export const HOST = 3;
 /** When the examples happen, in ns. */
 export const NOW = 1000n * NS_PER_S;

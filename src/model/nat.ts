@@ -47,19 +47,20 @@ export function natFromGuest(
     return sendToBackend(context, flow, frame);
   }
   learnGuest(vif, frame);
-  if (flow === undefined) return openToBackend(context, vif, frame, key, undefined);
-  // The backend may hold the old connection in TIME-WAIT yet; it takes a new one of the same ends (RFC 6191).
-  endFlow(context.state, flow, context.events);
-  return openToBackend(context, vif, frame, key, flow.natPort);
+  return openToBackend(context, vif, frame, key, flow);
 }
 
-/** Opens a flow with the guest's frame and sends it on. */
+/**
+ * Opens a flow with the guest's frame and sends it on. `former`: the closing flow of the same ends. Where the new one has the same backend it takes
+ * the former's place with its source port: the backend may hold the old connection in TIME-WAIT yet, and takes a new one of the ends that had it
+ * (RFC 6191). Else the former ends.
+ */
 function openToBackend(
   context: Context,
   vif: Vif,
   frame: Ipv4Frame,
   key: FlowKey,
-  formerPort: number | undefined,
+  former: ModelFlow | undefined,
 ): Counted {
   const { services, reverse } = context.state;
   const service = services.get(serviceKey(key.service, key.protocol, key.servicePort));
@@ -67,12 +68,12 @@ function openToBackend(
   if (service.backends.length === 0) return refuseWithoutBackend(context, vif, frame, service); // I4
   if (frame.ip.transport.kind === "tcp" && !opensFlow(frame.ip.transport.flags))
     return refuseUnknown(context, vif, frame, "no-flow");
-  const overLimit = dropOverLimit(context, vif, key); // I8
-  if (overLimit !== undefined) return overLimit;
+  if (former !== undefined) endFlow(context.state, former, context.events);
 
   const backend = chooseBackend(context, service.backends);
   const { kind, address, port: backendPort } = backend;
   const nat = kind === "fabric" ? backend.source : vif.metadataAddress;
+  const ifindex = kind === "fabric" ? backend.ifindex : 0;
   const reverseWith = (natPort: number) => ({
     kind,
     protocol: key.protocol,
@@ -81,19 +82,26 @@ function openToBackend(
     nat,
     natPort,
   });
+  const staysAt =
+    former?.openedBy === "guest" &&
+    former.ifindex === ifindex &&
+    former.backend === address &&
+    reverseKey(former) === reverseKey(reverseWith(former.natPort))
+      ? former.natPort
+      : undefined;
+  if (staysAt === undefined) {
+    const overLimit = dropOverLimit(context, vif, key); // I8
+    if (overLimit !== undefined) return overLimit;
+  }
   const taken = (port: number) => reverse.has(reverseKey(reverseWith(port)));
-  const ports = portsFor(context.state.settings, kind, key.guestPort);
-  const natPort = choosePort(context, {
-    ...ports,
-    ...(formerPort !== undefined && { own: formerPort }),
-    taken,
-  });
+  const natPort =
+    staysAt ?? choosePort(context, { ...portsFor(context.state.settings, kind, key.guestPort), taken });
   if (natPort === undefined) return drop("no-port", vif.ifindex);
   const flow = openFlow(context, vif, {
     ...key,
     ...reverseWith(natPort),
     openedBy: "guest",
-    ifindex: kind === "fabric" ? backend.ifindex : 0,
+    ifindex,
     serviceId: service.id,
     guestMac: frame.ethernet.source,
     serviceMac: frame.ethernet.destination,

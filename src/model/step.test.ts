@@ -9,7 +9,7 @@ import { TCP_FLAG } from "../packet/tcp.ts";
 import { CASES, exampleState, FABRIC, HOST, NOW, PLAIN_VIF, VIF } from "./cases.ts";
 import { FRAGMENT_LIFETIME } from "./fragments.ts";
 import { REJECT_BURST, REJECT_INTERVAL } from "./reject.ts";
-import { cloneState, type ModelState, NS_PER_S, setVif } from "./state.ts";
+import { cloneState, type ModelState, NS_PER_S, setService, setVif } from "./state.ts";
 import { firstFree, type StepInput, step, sweep } from "./step.ts";
 
 const SERVICES = ["169.254.169.254", "169.254.169.253"];
@@ -328,6 +328,21 @@ test("only a bare SYN takes the place of a closing flow", () => {
   expect(onlyFlow(state)).toMatchObject({ state: "closing", natPort: 40000 });
   tcpStep(state, "guest", TCP_FLAG.syn, NOW);
   expect(onlyFlow(state)).toMatchObject({ state: "opening", natPort: 40000 });
+});
+
+test("a new connection of the same ends leads to another backend where the service has another now", () => {
+  const state = exampleState();
+  for (const flags of [TCP_FLAG.syn, TCP_FLAG.rst]) tcpStep(state, "guest", flags, NOW);
+  const backend = { kind: "host-local", address: "127.0.0.7", port: 8080 } as const;
+  const { address, port } = { address: guestTcp.destination, port: guestTcp.destinationPort };
+  setService(
+    state,
+    { address, port, protocol: "tcp" },
+    { id: 1, backends: [backend], responseHopLimit: 64, whenNoBackend: "reject" },
+  );
+  tcpStep(state, "guest", TCP_FLAG.syn, NOW);
+  expect(onlyFlow(state)).toMatchObject({ state: "opening", backend: "127.0.0.7", framesOut: 1n });
+  expect(state.reverse.size).toBe(1);
 });
 
 test.each([

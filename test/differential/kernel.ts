@@ -67,7 +67,7 @@ export function openKernel() {
       vif0: VIF,
       vif1: PLAIN_VIF,
       fab0: FABRIC,
-      onlink0p: HOST,
+      onlink0: HOST,
       other: NO_VIF,
     })) {
       const link = (end: string, index: number) => ["name", end, "index", String(index)];
@@ -79,7 +79,7 @@ export function openKernel() {
   const link = (name: string) => network.link(name)!;
   const interfaces: Interfaces = {
     vifs: [link("vif0").ifindex, link("vif1").ifindex],
-    host: link("onlink0p").ifindex,
+    host: link("onlink0").ifindex,
     fabric: link("fab0").ifindex,
     fabricMac: link("fab0").mac!,
   };
