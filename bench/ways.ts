@@ -41,12 +41,12 @@ export async function openWays(): Promise<
   { [name in "onlink" | "direct" | "nftables"]: Way } & AsyncDisposable
 > {
   const load = buildLoad();
-  const onlink = await openWay(load, SERVICE);
+  const onlink = await openWay(load, SERVICE, BACKEND["host-local"]);
   await startAgent(onlink.lab, onlinkConfig());
-  const direct = await openWay(load, DIRECT);
+  const direct = await openWay(load, DIRECT, DIRECT["host-local"]);
   await shell(direct.lab.host, "echo 1 >/proc/sys/net/ipv4/ip_forward");
   await output(direct.fabric, ["ip", "route", "add", "10.0.1.0/24", "via", "192.0.2.1"]);
-  const nftables = await openWay(load, SERVICE);
+  const nftables = await openWay(load, SERVICE, BACKEND["host-local"]);
   await shell(
     nftables.lab.host,
     "echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv4/conf/vif-web/route_localnet",
@@ -62,7 +62,11 @@ export async function openWays(): Promise<
   };
 }
 
-async function openWay(load: string, address: Record<Side, string>): Promise<Way> {
+/**
+ * `hostServer`: where the servers on the host listen. At the wildcard address an answer by UDP would leave from the address that the route
+ * prefers, and connection tracking would not know it.
+ */
+async function openWay(load: string, address: Record<Side, string>, hostServer: string): Promise<Way> {
   const lab = await openLab();
   const fabric = await lab.addFabric({
     name: "fab0",
@@ -70,11 +74,14 @@ async function openWay(load: string, address: Record<Side, string>): Promise<Way
     address: `${BACKEND.fabric}/24`,
   });
   const guest = await lab.addGuest({ ...WEB, behaviour: "routed" });
-  for (const where of [lab.host, fabric]) {
+  for (const [where, server] of [
+    [lab.host, hostServer],
+    [fabric, BACKEND.fabric],
+  ] as const) {
     for (const kind of ["serve-tcp", "serve-udp"])
-      await (await where.start([load, kind, "0.0.0.0", String(PORT.load)])).waitForLine(/^ready$/);
-    const iperf = await where.start(["iperf3", "--server", "--forceflush", "--port", String(PORT.iperf)]);
-    await iperf.waitForLine(/listening/);
+      await (await where.start([load, kind, server, String(PORT.load)])).waitForLine(/^ready$/);
+    const iperf = ["iperf3", "--server", "--forceflush", "--bind", server, "--port", String(PORT.iperf)];
+    await (await where.start(iperf)).waitForLine(/listening/);
   }
   return { lab, guest, fabric, address };
 }
