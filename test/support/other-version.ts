@@ -30,7 +30,8 @@ export function buildOtherVersion(): OtherVersion {
     `struct("${name}", {`,
     `struct("${name}", { other: padding(4, 4),`,
   ]);
-  compile(folder);
+  rmSync(join(folder, "dist/bundle"), { recursive: true });
+  build(folder);
   return {
     onlink: join(folder, "bin/onlink"),
     [Symbol.dispose]: () => rmSync(folder, { recursive: true }),
@@ -47,10 +48,12 @@ function edit(file: string, change: (struct: string) => [from: string, to: strin
   writeFileSync(file, text);
 }
 
-/** With the Makefile's own command. */
-function compile(folder: string): void {
+/** The datapath and the bundle, with the Makefile's own commands. */
+function build(folder: string): void {
   mkdirSync(join(folder, ".cache"));
   writeFileSync(join(folder, ".cache/system-build"), "");
-  const makefile = ["-s", "-f", join(ROOT, "Makefile"), "-C", folder, "TS_SOURCES="];
-  execFileSync("make", [...makefile, "dist/onlink.bpf.o"], { stdio: ["ignore", "ignore", "inherit"] });
+  const makefile = ["-s", "-f", join(ROOT, "Makefile"), "-C", folder, "-o", "dist/cli/main.js"];
+  execFileSync("make", [...makefile, "dist/onlink.bpf.o", "dist/bundle/main.js"], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
 }
