@@ -38,9 +38,12 @@ export interface TcpEvents {
 
 /** A connection. After it is gone, nothing that is done to it has an effect. */
 export interface TcpConnection {
-  /** Sends; text is latin1. False when not all is on its way yet: `drained` will tell, and until then nothing should be written. */
+  /**
+   * Sends, once what else happens now has been dealt with: what is written by then goes out together. Text is latin1; bytes are not to be changed any
+   * more. False when the peer does not take all that was written: `drained` will tell, and until then nothing should be written.
+   */
   write(data: string | Uint8Array): boolean;
-  /** Whether there is something of what was written that is not on its way yet. */
+  /** Whether `drained` is to come. */
   isBlocked(): boolean;
   /** Whether to read what comes; it does at first. */
   setReading(reading: boolean): void;
@@ -65,7 +68,10 @@ const ACCEPT_BURST = 64;
 /** When no connection can be accepted, for lack of descriptors for one, it is tried again after so many ms. */
 const ACCEPT_AGAIN = 100;
 
-/** What is written goes through this, where it is text. */
+/** From so many bytes on, what is written does not wait for more. */
+const MAX_WAITING = 16_384;
+
+/** What is sent is put together here. */
 const writeBuffer = Buffer.allocUnsafeSlow(BUFFER_SIZE);
 
 /** Where the next message of any connection is received: those before it stay where they are for as long as somebody has them. */
@@ -102,8 +108,24 @@ function leave(id: number, fd: number): void {
 function look(): boolean {
   for (let round = 0; round < ROUNDS; round++) {
     if (!set!.poll(tell)) return round > 0;
+    sendAll();
   }
   return true;
+}
+
+/**
+ * Connections with something to send, which they do when all that happened has been dealt with: a peer then finds more to do at once,
+ * where it would be woken for each message otherwise, which costs both sides more than the message itself.
+ */
+const toSend: Array<() => void> = [];
+
+function sendLater(send: () => void): void {
+  // After a look at the set, or where something else leads to this, at the end of that.
+  if (toSend.push(send) === 1) queueMicrotask(sendAll);
+}
+function sendAll(): void {
+  for (const send of toSend) send();
+  toSend.length = 0;
 }
 function tell(id: number, events: number): void {
   members.get(id)?.(events);
@@ -159,6 +181,28 @@ export function connectTcp(to: SocketAddress, events: TcpEvents): TcpConnection 
   };
 }
 
+/** The first of these parts together, as many as fit `writeBuffer`; a long one that comes first is taken as it is. */
+function gather(unsent: ReadonlyArray<string | Uint8Array>): {
+  bytes: Uint8Array;
+  length: number;
+  parts: number;
+} {
+  const first = unsent[0]!;
+  if (typeof first !== "string" && (unsent.length === 1 || first.length > MAX_WAITING)) {
+    return { bytes: first, length: first.length, parts: 1 };
+  }
+  let length = 0;
+  let parts = 0;
+  for (const part of unsent) {
+    if (length + part.length > BUFFER_SIZE) break;
+    if (typeof part === "string") writeBuffer.write(part, length, "latin1");
+    else writeBuffer.set(part, length);
+    length += part.length;
+    parts += 1;
+  }
+  return { bytes: writeBuffer, length, parts };
+}
+
 function makeConnection(
   fd: number,
   attach: (connection: TcpConnection) => TcpEvents,
@@ -169,15 +213,18 @@ function makeConnection(
   let reading = true;
   let peerEnded = false;
   let ending = false;
-  /** What is not on its way yet; while there is something, nothing else is sent. */
-  let unsent: Uint8Array[] = [];
+  /** What is not on its way yet, and how much that is. */
+  let unsent: Array<string | Uint8Array> = [];
+  let unsentBytes = 0;
+  /** The peer does not take more. */
+  let blocked = false;
   /** Undefined while `attach` looks at the connection, which may close it. */
   let events: TcpEvents | undefined;
   let wanted: number = connecting ? EPOLL.out : EPOLL.in;
   const id = join(fd, wanted, onEvents);
 
   function update(): void {
-    const isWriting = connecting || unsent.length > 0;
+    const isWriting = connecting || blocked;
     const isReading = !connecting && reading && !peerEnded;
     const next = (isReading ? EPOLL.in : 0) | (isWriting ? EPOLL.out : 0);
     if (next === wanted) return;
@@ -189,6 +236,7 @@ function makeConnection(
     if (!open) return;
     open = false;
     unsent = [];
+    blocked = false;
     leave(id, fd);
     events?.closed(errno === undefined || errno === 0 ? undefined : getSystemErrorName(errno));
   }
@@ -240,16 +288,31 @@ function makeConnection(
     return length;
   }
 
-  function sendOn(): void {
+  /** Sends all that it can of what was written; false where the peer does not take it. */
+  function sendUnsent(): boolean {
     while (unsent.length > 0) {
-      const first = unsent[0]!;
-      const sent = sendNow(first, first.length);
-      if (sent < first.length) {
-        unsent[0] = first.subarray(sent);
-        return;
+      const { bytes, length, parts } = gather(unsent);
+      const sent = sendNow(bytes, length);
+      unsentBytes -= sent;
+      blocked = sent < length;
+      if (blocked) {
+        const rest = bytes.subarray(sent, length);
+        unsent.splice(0, parts, bytes === writeBuffer ? Buffer.from(rest) : rest);
+        return false;
       }
-      unsent.shift();
+      if (parts === unsent.length) unsent = [];
+      else unsent.splice(0, parts);
     }
+    return true;
+  }
+
+  /** What waited for the end of other things. */
+  function sendWaiting(): void {
+    if (!blocked && !sendUnsent()) update();
+  }
+
+  function sendOn(): void {
+    if (!sendUnsent()) return;
     update();
     if (ending) endWriting(fd);
     else events?.drained();
@@ -257,23 +320,16 @@ function makeConnection(
 
   const connection: TcpConnection = {
     write(data) {
-      if (!open || ending) return true;
-      let bytes: Uint8Array;
-      const length = data.length;
-      if (typeof data !== "string") bytes = data;
-      else if (length > BUFFER_SIZE) bytes = Buffer.from(data, "latin1");
-      else {
-        bytes = writeBuffer;
-        writeBuffer.write(data, "latin1");
-      }
-      const sent = unsent.length > 0 ? 0 : sendNow(bytes, length);
-      if (sent === length) return true;
-      const rest = bytes.subarray(sent, length);
-      unsent.push(bytes === writeBuffer ? Buffer.from(rest) : rest);
-      update();
-      return false;
+      if (!open || ending || data.length === 0) return !blocked;
+      const isLong = typeof data === "string" && data.length > BUFFER_SIZE;
+      unsent.push(isLong ? Buffer.from(data, "latin1") : data);
+      unsentBytes += data.length;
+      if (blocked) return false;
+      if (unsentBytes > MAX_WAITING) sendWaiting();
+      else if (unsent.length === 1) sendLater(sendWaiting);
+      return !blocked;
     },
-    isBlocked: () => unsent.length > 0,
+    isBlocked: () => blocked,
     setReading(next) {
       if (!open) return;
       reading = next;
@@ -281,10 +337,14 @@ function makeConnection(
     },
     end() {
       if (!open || ending) return;
+      sendWaiting();
       ending = true;
-      if (unsent.length === 0) endWriting(fd);
+      if (!blocked) endWriting(fd);
     },
-    destroy: () => close(),
+    destroy() {
+      if (open) sendWaiting();
+      close();
+    },
     abort() {
       if (open) resetOnClose(fd);
       close();
