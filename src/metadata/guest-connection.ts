@@ -1,3 +1,5 @@
+// Imported, since the global is a getter, which is asked at every use.
+import { performance } from "node:perf_hooks";
 import type { TcpConnection, TcpEvents } from "../linux/tcp.ts";
 import type { Deadlines, Timed } from "./deadlines.ts";
 import { chunkLine, type GuestHop, guestHead, interimHead, LAST_CHUNK } from "./forward.ts";
@@ -26,8 +28,8 @@ export interface ConnectionOptions {
   maxBody: number;
   /** Answers a request, or sends it on: `side` then hears what comes of it. `now` in ms of `performance.now()`. */
   handle(head: RequestHead, side: GuestSide, now: number): MetadataResponse | Exchange;
-  /** Called once for each request when its answer has been written, or with `ABORTED`. `ms` since its head was read. */
-  answered(head: RequestHead, status: number, ms: number): void;
+  /** Called once for each request when its answer has been written, or with `ABORTED`: at `now`, `ms` after its head was read. */
+  answered(head: RequestHead, status: number, ms: number, now: number): void;
   /** Called for what could not be read as a request. */
   refused(error: HttpError): void;
   /** The connection is gone; called once. */
@@ -47,8 +49,6 @@ const LEAST_RATE = 1;
 export const MAX_REQUEST_HEAD = 16_384;
 /** Received and not read yet: from so many bytes on the socket waits. */
 const MAX_UNREAD = 65_536;
-/** Up to so many characters, what is to be written is put together into one write. */
-const MAX_TOGETHER = 16_384;
 /**
  * For so many ms after the last answer, what the guest still sends is taken and dropped: closing at once could reset the connection before the
  * answer has been read (RFC 9112 s. 9.6).
@@ -94,8 +94,6 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   const parser = createMessageParser({ readHead: readRequestHead, maxHead: MAX_REQUEST_HEAD, tooLong });
   let waitingFor: Wait = "head";
   let serving: Serving | undefined;
-  /** Text that is written with what follows it. */
-  let pending = "";
   let open = true;
   let proceeding = false;
   let paused = false;
@@ -204,8 +202,8 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
     serving.keepAlive &&= serving.body === "complete";
     serving.status = response.status;
     const { head, body } = localAnswer(response, serving);
-    if (typeof body === "string") connection.write(head + body);
-    else writeBoth(head, body);
+    connection.write(head);
+    connection.write(body);
     finish();
   }
 
@@ -239,7 +237,8 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   function done(status: number): void {
     const { head, since } = serving!;
     serving = undefined;
-    answered(head, status, performance.now() - since);
+    const now = performance.now();
+    answered(head, status, now - since, now);
   }
 
   function linger(): void {
@@ -249,15 +248,6 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
     // A slow guest has as long for the rest of the answer as for any other part of it.
     waitFor(connection.isBlocked() ? "stalled" : "linger");
     connection.setReading(true);
-  }
-
-  function flush(): void {
-    if (pending === "") return;
-    connection.write(pending);
-    pending = "";
-  }
-  function writeBoth(text: string, bytes: Uint8Array): void {
-    connection.write(Buffer.concat([Buffer.from(text, "latin1"), bytes]));
   }
 
   const side: GuestSide = {
@@ -282,26 +272,19 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
       const { text, chunked } = guestHead(head, serving);
       serving.status = head.status;
       serving.chunked = chunked;
-      pending = text;
+      connection.write(text);
     },
     data(bytes) {
       const isChunked = serving?.chunked === true;
-      const before = isChunked ? pending + chunkLine(bytes.length) : pending;
-      const after = isChunked ? "\r\n" : "";
-      if (before.length + bytes.length <= MAX_TOGETHER) {
-        pending = before + bytes.toString("latin1") + after;
-      } else {
-        writeBoth(before, bytes);
-        pending = after;
-      }
+      if (isChunked) connection.write(chunkLine(bytes.length));
+      connection.write(bytes);
+      if (isChunked) connection.write("\r\n");
       if (!connection.isBlocked()) return true;
       waitFor("stalled");
       return false;
     },
-    flush,
     end() {
-      if (serving?.chunked === true) pending += LAST_CHUNK;
-      flush();
+      if (serving?.chunked === true) connection.write(LAST_CHUNK);
       finish();
     },
     fail(error) {

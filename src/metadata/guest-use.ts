@@ -14,7 +14,7 @@ export interface GuestUse {
   requests: number;
   /** Answers by status. */
   answers: Map<number, number>;
-  /** The last answer: its status, and when (ms since 1970). */
+  /** The last answer: its status, and when (ms of `performance.now()`). */
   last: { status: number; at: number } | undefined;
   /** When a refusal of this guest was last logged, in ms of `performance.now()`. */
   logged: number;

@@ -50,7 +50,6 @@ function ask(upstream: Upstream, takesData = true): Promise<Outcome> {
       interim: () => void interims++,
       respond() {},
       data: () => takesData,
-      flush() {},
       end: () => resolve({ error: undefined, interims }),
       fail: (error) => resolve({ error, interims }),
     };

@@ -16,8 +16,6 @@ export interface GuestSide {
   respond(head: ResponseHead): void;
   /** Bytes of the answer's body; false: wait for `resume`. */
   data(bytes: Buffer): boolean;
-  /** Nothing more comes just now: what was kept to be written together is to be written. */
-  flush(): void;
   end(): void;
   /** There is no answer, or no more of it. */
   fail(error: HttpError): void;
@@ -145,10 +143,7 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
     lent.answers.feed(bytes);
     while (!this.over) {
       const event = lent.answers.next();
-      if (event === undefined) {
-        this.guest.flush();
-        return;
-      }
+      if (event === undefined) return;
       if (event.kind === "error") {
         this.fail(httpError(`the upstream's answer has ${event.error.reason}`, 502));
       } else if (event.kind === "head") this.readHead(event.head);

@@ -469,3 +469,45 @@ test("it listens elsewhere when it is told to, and again once a port is free", a
   await refused.closed();
   expect(refused.received()).toBe("");
 });
+
+test("a request that comes again on a connection is judged anew, and says who asks now", async () => {
+  const { address } = await httpUpstream(echo);
+  let guestNow: GuestIdentity = { ...GUESTS.get("127.0.0.2")!, projectId: "p-1" };
+  const proxy = {
+    upstreams: [address],
+    secret: "s3cret",
+    timeouts: { connect: 1000, firstByte: 20_000, idle: 20_000 },
+    connections: 50,
+  };
+  const { port, service } = await start({ proxy }, { guestOf: () => guestNow });
+  const settings = { mode: "proxy", requireToken: false, limits: LIMITS, proxy } as const;
+  const guest = guestSocket(port);
+  let before = 0;
+  async function again(): Promise<string> {
+    guest.send(GET("/again"));
+    const received = await guest.until(new RegExp(`^[^]{${before}}HTTP/1\\.1 [^]*\n(\\{.*\\}|[a-z ].*\n)$`));
+    const answer = received.slice(before);
+    before = received.length;
+    return answer;
+  }
+  const asked = async () => JSON.parse(bodyOf(await again())).headers;
+
+  const first = await asked();
+  expect(await asked()).toEqual(first);
+  expect(first).toMatchObject({ "x-tenant-id": "p1", "x-forwarded-for": "10.0.1.3" });
+  guestNow = { ...guestNow, projectId: "p-2", addresses: ["10.0.1.4"] };
+  const changed = await asked();
+  expect(changed).toEqual({ ...first, "x-tenant-id": "p2", "x-forwarded-for": "10.0.1.4" });
+  service.configure({ ...settings, proxy: { ...proxy, secret: "another" } });
+  const signed = await asked();
+  expect(signed["x-instance-id-signature"]).not.toBe(first["x-instance-id-signature"]);
+  service.configure({ ...settings, requireToken: true });
+  expect(statusOf(await again())).toBe(401);
+  service.configure(settings);
+  expect(await asked()).toEqual(changed);
+  service.configure({ ...settings, limits: { ...LIMITS, requestsPerSecond: 1 } });
+  expect(statusOf(await again())).toBe(200);
+  expect(statusOf(await again())).toBe(429);
+  guestNow = { ...guestNow, instanceId: "instance-of-another" };
+  expect(statusOf(await again())).toBe(404);
+});

@@ -174,11 +174,11 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
         use.inFlight += 1;
         return startExchange(head, side, next);
       },
-      answered(head, status, ms) {
+      answered(head, status, ms, now) {
         if (isInFlight) use.inFlight -= 1;
         isInFlight = false;
         counters.answered(status, ms);
-        note(use, status);
+        note(use, status, now);
         if (isToBeAudited) audit(use.guest, head, status);
         isToBeAudited = false;
       },
@@ -187,7 +187,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
         charge(use, way.settings.limits, performance.now());
         counters.refused("malformed");
         counters.answered(status, 0);
-        note(use, status);
+        note(use, status, performance.now());
       },
       closed() {
         if (!hasAsked) charge(use, way.settings.limits, performance.now());
@@ -198,10 +198,10 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     });
   }
 
-  function note(use: GuestUse, status: number): void {
+  function note(use: GuestUse, status: number, now: number): void {
     use.requests += 1;
     use.answers.set(status, (use.answers.get(status) ?? 0) + 1);
-    use.last = { status, at: Date.now() };
+    use.last = { status, at: now };
   }
 
   function tooManyRequests(use: GuestUse): MetadataResponse {
@@ -271,6 +271,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
 
   function guestStats(): GuestStats[] {
     const guests: GuestStats[] = [];
+    const started = Date.now() - performance.now();
     for (const [metadataAddress, use] of uses) {
       const guest = guestNow(use);
       if (guest === undefined) {
@@ -286,7 +287,9 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
         inFlight,
         requests,
         answers: byStatus(answers),
-        ...(last !== undefined && { last: { status: last.status, at: new Date(last.at).toISOString() } }),
+        ...(last !== undefined && {
+          last: { status: last.status, at: new Date(started + last.at).toISOString() },
+        }),
       });
     }
     return guests;
