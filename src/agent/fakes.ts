@@ -109,11 +109,14 @@ export function fakeLink(ifindex: number, name: string, changes: Partial<Link> =
 
 /** Routes by destination, and links. */
 export function fakeNetwork(links: readonly Link[], routes: Record<string, Partial<Route>>) {
-  return {
+  const network = {
     link: (which: string | number) => links.find(({ ifindex, name }) => which === ifindex || which === name),
     routeTo(address: string): Route | undefined {
       const route = routes[address];
       return route && { type: "unicast", ifindex: 0, source: "192.0.2.10", gateway: undefined, ...route };
     },
+    routesTo: (addresses: Iterable<string>) =>
+      new Map([...addresses].map((address) => [address, network.routeTo(address)])),
   };
+  return network;
 }

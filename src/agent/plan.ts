@@ -258,7 +258,8 @@ function sameService(a: ServiceEntry, b: ServiceEntry): boolean {
   );
 }
 
-function sameBackend(a: BackendEntry, b: BackendEntry): boolean {
+/** Whether two entries are equal. */
+export function sameBackend(a: BackendEntry, b: BackendEntry): boolean {
   if (a.address !== b.address || a.port !== b.port) return false;
   if (a.kind === "fabric" && b.kind === "fabric") return a.source === b.source && a.ifindex === b.ifindex;
   return a.kind === b.kind;

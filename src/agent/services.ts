@@ -19,6 +19,7 @@ import {
   planChange,
   readServiceMaps,
   type ServiceTables,
+  sameBackend,
   serviceKeyText,
 } from "./plan.ts";
 import { refusalOf, type Target, targetsOf } from "./targets.ts";
@@ -60,7 +61,7 @@ export type ServicesConfig = Pick<Config, "services" | "fabric" | "agent">;
 /** What `createServices` works on. */
 export interface ServicesOptions {
   config: ServicesConfig;
-  network: Pick<Rtnetlink, "routeTo" | "link">;
+  network: Pick<Rtnetlink, "routesTo" | "link">;
   datapath: Datapath;
   names: Pick<Names, "follow" | "stateOf">;
   health: Pick<Health, "follow" | "keepOnly" | "stateOf">;
@@ -105,22 +106,33 @@ export function createServices(options: ServicesOptions): Services {
   /** By name, in the order of the configuration. */
   let services = new Map<string, ResolvedService>();
 
-  /** The way to a place; each route and interface is looked up once. */
-  function wayFinder(): (address: string, port: number) => ResolvedBackend {
+  /** The way to any of these addresses; each route and interface is looked up once. */
+  function wayFinder(addresses: readonly string[]): (address: string, port: number) => ResolvedBackend {
     const sourceAddress = config.fabric.sourceAddress === "auto" ? undefined : config.fabric.sourceAddress;
-    const seen = { routeTo: once(network.routeTo), link: once(network.link) };
+    const routes = network.routesTo(sourceAddress === undefined ? addresses : [...addresses, sourceAddress]);
+    const seen = { routeTo: (address: string) => routes.get(address), link: once(network.link) };
     return (address, port) => resolveBackend({ address, port }, seen, { own, sourceAddress });
   }
 
-  function resolveService(service: Service, findWay: ReturnType<typeof wayFinder>): ResolvedService {
+  function resolveServices(some: readonly Service[]): ResolvedService[] {
     const { metadataAddresses } = config.agent;
-    const targets = targetsOf(service, names.stateOf, (address) =>
-      refusalOf(address, { serviceAddresses, metadataAddresses }),
-    );
-    health.follow(
+    const refused = (address: string) => refusalOf(address, { serviceAddresses, metadataAddresses });
+    const aimed = some.map((service) => ({
       service,
-      targets.flatMap((target) => (target.refused === undefined ? [target] : [])),
+      targets: targetsOf(service, names.stateOf, refused),
+    }));
+    const findWay = wayFinder(
+      aimed.flatMap(({ targets }) => targets.filter(isAllowed).map(({ address }) => address)),
     );
+    return aimed.map(({ service, targets }) => resolveService(service, targets, findWay));
+  }
+
+  function resolveService(
+    service: Service,
+    targets: readonly Target[],
+    findWay: ReturnType<typeof wayFinder>,
+  ): ResolvedService {
+    health.follow(service, targets.filter(isAllowed));
     const backends = targets.map((target): ServiceBackend => {
       if (target.refused !== undefined)
         return { ...target, resolved: { inUse: false, reason: target.refused } };
@@ -132,7 +144,9 @@ export function createServices(options: ServicesOptions): Services {
 
   /** Does the writes that bring some services in step, and ends the flows to backends that they have no longer. */
   function write(changed: readonly ResolvedService[], operations: readonly Operation[]): void {
-    const gone = changed.flatMap((now) => goneBackends(now, services.get(now.service.name), tables));
+    // Of thousands of services, as a rule none or few are other than they were.
+    const news = changed.filter((now) => !sameService(now, services.get(now.service.name)));
+    const gone = news.flatMap((now) => goneBackends(now, services.get(now.service.name), tables));
     for (const operation of operations) {
       apply(tables, operation);
       logRemoval(operation, log);
@@ -145,7 +159,7 @@ export function createServices(options: ServicesOptions): Services {
       if (flows === 0) continue;
       log.info({ service, backend: `${address}:${port}`, flows }, "backend gone; its flows ended");
     }
-    for (const now of changed) logBackends(services.get(now.service.name), now, log);
+    for (const now of news) logBackends(services.get(now.service.name), now, log);
   }
 
   function draining(): DrainingService[] {
@@ -169,8 +183,7 @@ export function createServices(options: ServicesOptions): Services {
   function reconcile(): void {
     names.follow(config.services.flatMap(namesOf));
     health.keepOnly(new Set(config.services.map(({ name }) => name)));
-    const findWay = wayFinder();
-    const found = config.services.map((service) => resolveService(service, findWay));
+    const found = resolveServices(config.services);
     const failed = fabric.attach(config.fabric.interfaces, interfacesTo(found));
     const now = found.map((service) => withoutFailed(service, failed));
     const time = process.hrtime.bigint();
@@ -182,8 +195,7 @@ export function createServices(options: ServicesOptions): Services {
   }
 
   function update(which: (service: Service) => boolean): void {
-    const findWay = wayFinder();
-    const changed = config.services.filter(which).map((service) => resolveService(service, findWay));
+    const changed = resolveServices(config.services.filter(which));
     const plans = changed.flatMap(desiredServices).map((desired) => planChange(desired, tables));
     const operations = plans.flatMap((operation) => operation ?? []);
     const isWhole = plans.every((operation) => operation !== undefined);
@@ -304,6 +316,28 @@ function goneBackends(
   });
 }
 
+/** Whether a service, which the configuration has left alone, has the very backends that it had. */
+function sameService(now: ResolvedService, before: ResolvedService | undefined): boolean {
+  return (
+    before?.service === now.service &&
+    before.backends.length === now.backends.length &&
+    before.backends.every((old, index) => sameServiceBackend(old, now.backends[index]!))
+  );
+}
+
+function sameServiceBackend(a: ServiceBackend, b: ServiceBackend): boolean {
+  return (
+    a.name === b.name &&
+    a.address === b.address &&
+    a.port === b.port &&
+    a.refused === b.refused &&
+    a.health?.state === b.health?.state &&
+    (a.resolved.inUse && b.resolved.inUse
+      ? a.resolved.interface === b.resolved.interface && sameBackend(a.resolved.entry, b.resolved.entry)
+      : isDeepStrictEqual(a.resolved, b.resolved))
+  );
+}
+
 /** What the slots of a service hold, those too that take no new flows since it drains. */
 function slotsOf(service: number, { backends }: Pick<ServiceTables, "backends">): BackendEntry[] {
   const held: BackendEntry[] = [];
@@ -312,6 +346,11 @@ function slotsOf(service: number, { backends }: Pick<ServiceTables, "backends">)
     if (entry === undefined) return held;
     held.push(entry);
   }
+}
+
+/** Whether guests may be sent there. */
+function isAllowed(target: Target): target is Extract<Target, { refused?: undefined }> {
+  return target.refused === undefined;
 }
 
 function isWanted({ refused, health }: ServiceBackend): boolean {

@@ -181,6 +181,15 @@ describe("routeTo", () => {
     expect(() => ip("route", "get", destination)).toThrow();
     expect(network.routeTo(destination)).toBeUndefined();
   });
+
+  it("says the same of many at once", () => {
+    const some = ["10.0.0.20", "10.2.0.1", "10.1.2.3", "192.0.2.1", "127.0.0.1", "10.5.0.1", "10.0.0.20"];
+    const many = [...some, ...Array.from({ length: 300 }, (_, index) => `10.${index % 6}.7.${index % 250}`)];
+    expect(network.routesTo(many)).toEqual(
+      new Map(many.map((destination) => [destination, network.routeTo(destination)])),
+    );
+    expect(network.routesTo([])).toEqual(new Map());
+  });
 });
 
 describe("hasFilters", () => {
