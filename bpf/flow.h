@@ -15,6 +15,7 @@
 
 #include "event.h"
 #include "parse.h"
+#include "service-count.h"
 
 #define CLOCK_MONOTONIC 1
 #define EEXIST 17
@@ -141,6 +142,7 @@ static __always_inline void end_flow(void *shard, struct flow_key *key, struct f
 		return;
 	bpf_map_delete_elem(&reverse, &reverse_key);
 	count_flow_off(key->vif);
+	add_to_service(flow);
 	report_flow(EVENT_FLOW_CLOSED, key, flow);
 }
 
@@ -171,13 +173,15 @@ static __always_inline bool opens_tcp(const struct frame *frame)
 	return (frame->l4.tcp_flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) == TCP_SYN;
 }
 
-static long end_flow_if_idle(void *shard, struct flow_key *key, struct flow *flow, __u64 *now)
+static long sweep_flow(void *shard, struct flow_key *key, struct flow *flow, __u64 *now)
 {
 	struct settings *settings = get_settings();
 	struct flow_key own = *key;
 
 	if (settings && is_idle(settings, key, flow, *now))
 		end_flow(shard, &own, flow);
+	else
+		add_to_service(flow);
 	return 0;
 }
 
@@ -188,7 +192,7 @@ static int sweep(void *map, __u32 *key, struct sweeper *sweeper)
 	void *flows_of_shard = bpf_map_lookup_elem(&flows, &shard);
 
 	if (flows_of_shard)
-		bpf_for_each_map_elem(flows_of_shard, end_flow_if_idle, &now, 0);
+		bpf_for_each_map_elem(flows_of_shard, sweep_flow, &now, 0);
 	bpf_timer_start(&sweeper->timer, total && *total ? SWEEP_NS / FLOW_SHARDS : SWEEP_IDLE_NS, 0);
 	return 0;
 }
@@ -298,9 +302,11 @@ static __noinline enum reason open_flow(struct scratch *scratch, const struct se
 	flow->kind = backend->kind;
 	flow->response_hop_limit = service->response_hop_limit;
 	if (former && leads_the_same_way(former, flow) && !former->ended) {
+		add_to_service(former);
 		report_flow(EVENT_FLOW_CLOSED, key, former);
 		flow->nat_port = former->nat_port;
 		*former = *flow;
+		count_opened(service->id);
 		report_flow(EVENT_FLOW_OPENED, key, former);
 		return 0;
 	}
@@ -314,6 +320,7 @@ static __noinline enum reason open_flow(struct scratch *scratch, const struct se
 	if (!reason) {
 		flow->nat_port = reverse_key->nat_port;
 		if (!bpf_map_update_elem(shard, key, flow, BPF_NOEXIST)) {
+			count_opened(service->id);
 			report_flow(EVENT_FLOW_OPENED, key, flow);
 			return 0;
 		}

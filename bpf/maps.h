@@ -137,6 +137,15 @@ struct {
 	__type(value, struct counter);
 } counters SEC(".maps");
 
+/* Written by the datapath; the agent deletes those of a service that goes. Key: service id. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, MAX_SERVICES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u32);
+	__type(value, struct service_counters);
+} service_counters SEC(".maps");
+
 /* Written by the datapath: how many flows the system has. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

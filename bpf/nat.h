@@ -102,6 +102,8 @@ static __always_inline int refuse(struct __sk_buff *skb, struct frame *frame, co
 	__u32 reason = service ? REASON_NO_BACKEND : REASON_UNKNOWN_PORT;
 	bool answer = service ? service->when_no_backend == WHEN_NO_BACKEND_REJECT : vif->flags & VIF_REJECT_UNKNOWN_PORT;
 
+	if (service)
+		count_refused(service->id);
 	if (service && service->when_no_backend == WHEN_NO_BACKEND_PASS)
 		return untouched(skb, skb->ifindex, reason);
 	return answer ? reject(skb, frame, reason) : drop(skb, skb->ifindex, reason);

@@ -94,6 +94,16 @@ struct backend_key {
 	__u32 slot;
 };
 
+/* Map service_counters: key __u32 id of the service. Frames and bytes are added by the sweep, so within some seconds, and when a flow ends. */
+struct service_counters {
+	__u64 flows;                  /* opened by guests */
+	__u64 refused;                /* frames that found no backend in use */
+	__u64 frames_out;             /* guest to backend */
+	__u64 bytes_out;
+	__u64 frames_in;              /* backend to guest */
+	__u64 bytes_in;
+};
+
 enum backend_kind {
 	BACKEND_HOST_LOCAL = 1,
 	BACKEND_FABRIC = 2,
@@ -270,6 +280,10 @@ struct flow {
 	__u8 pad[2];
 	__u32 ended;                  /* not zero: somebody is taking the flow away, see end_flow() */
 	__u32 pad2;
+	__u64 added_frames_out;       /* as much of the counts above as stands in service_counters */
+	__u64 added_bytes_out;
+	__u64 added_frames_in;
+	__u64 added_bytes_in;
 };
 
 /* By which fields of theirs flows are looked for, or'ed. */

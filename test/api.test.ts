@@ -132,7 +132,9 @@ test("flows are listed page by page, and by what is asked for", async () => {
 
 test("services and interfaces are listed with how they stand", async () => {
   const services = await printed("services");
-  expect(services).toMatch(/^web +169\.254\.169\.254 +80 +tcp +127\.0\.0\.1:8080 +in use, host-local$/m);
+  expect(services).toMatch(
+    /^web +169\.254\.169\.254 +80 +tcp +\d+ .* 127\.0\.0\.1:8080 +in use, host-local$/m,
+  );
   expect(services).toMatch(/^lost .*198\.51\.100\.1:81 +out of use: no route to it$/m);
   const interfaces = await printed("interfaces");
   expect(interfaces).toMatch(
@@ -154,6 +156,8 @@ test("metrics count what went over the datapath", async () => {
     Number(counters.returned.frames),
   );
   expect(value("onlink_backend_up", { service: "lost" })).toBe(0);
+  expect(value("onlink_service_flows_opened_total", { service: "web" })).toBeGreaterThan(0);
+  expect(value("onlink_service_refused_total", { service: "lost" })).toBe(0);
   expect(value("onlink_ready")).toBe(0);
   expect(value("onlink_reconcile_duration_seconds", { trigger: "start", le: "+Inf" })).toBe(1);
 });

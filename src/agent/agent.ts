@@ -35,8 +35,9 @@ import {
   type AgentStatus,
   type ConfigurationStatus,
   drainingStatus,
+  type ServiceState,
   type ServiceStatus,
-  serviceStatus,
+  serviceState,
 } from "./status.ts";
 import { createStepper, type ReconcileListener } from "./stepper.ts";
 import { answerWhy, type WhyAnswer, type WhyQuestion } from "./why-facts.ts";
@@ -269,9 +270,13 @@ function follow(
   const events = createEvents({ datapath, nameOf: interfaces.nameOf, log });
   const since = new Date().toISOString();
 
-  const serviceStatuses = () => services.list().map(serviceStatus);
+  const serviceStates = () => services.list().map(serviceState);
+  const serviceStatuses = () => {
+    const traffic = services.traffic();
+    return serviceStates().map((state) => ({ ...state, traffic: traffic.get(state.name)! }));
+  };
   const readiness = (
-    serviceList = serviceStatuses(),
+    serviceList: readonly ServiceState[] = serviceStates(),
     interfaceList: readonly InterfaceState[] = interfaces.list(),
   ) =>
     readinessProblems({

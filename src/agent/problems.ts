@@ -5,7 +5,7 @@ import { messageOf } from "./errors.ts";
 import type { FabricState } from "./fabric.ts";
 import { findHostDevice } from "./host-device.ts";
 import type { InterfaceState } from "./interfaces.ts";
-import type { ConfigurationStatus, ServiceStatus } from "./status.ts";
+import type { ConfigurationStatus, ServiceState } from "./status.ts";
 
 /** What `healthProblems` looks at. */
 export interface HealthOptions {
@@ -43,7 +43,7 @@ export interface Configured {
   configuration: ConfigurationStatus;
   /** What went wrong when the datapath was last brought in step. */
   failures: readonly string[];
-  services: readonly ServiceStatus[];
+  services: readonly ServiceState[];
   interfaces: readonly InterfaceState[];
   fabric: readonly FabricState[];
   /** Where the metadata service listens; undefined where there is none. */

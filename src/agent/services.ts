@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import { formatDuration } from "../config/duration.ts";
 import type { Config, Service } from "../config/schema.ts";
-import type { BackendEntry, Datapath, ServiceKey } from "../datapath/types.ts";
+import type { BackendEntry, Datapath, ServiceCounters, ServiceKey } from "../datapath/types.ts";
 import type { Rtnetlink } from "../linux/rtnetlink.ts";
 import { type ResolvedBackend, resolveBackend } from "./backends.ts";
 import { NS_PER_MS } from "./clock.ts";
@@ -52,6 +52,8 @@ export interface Services {
   /** The services that are removed and whose flows have not ended yet. */
   draining(): DrainingService[];
   list(): ResolvedService[];
+  /** What the services have been used for, all protocols together, by the name of the service. */
+  traffic(): Map<string, ServiceCounters>;
   fabric(): FabricState[];
 }
 
@@ -169,6 +171,19 @@ export function createServices(options: ServicesOptions): Services {
       .map(([key, { drainEnds }]) => ({ key, ends: drainEnds }));
   }
 
+  function traffic(): Map<string, ServiceCounters> {
+    const counted = datapath.serviceCounters();
+    return new Map(
+      [...services.values()].map(({ service: { name, address, port, protocol } }) => {
+        const ofProtocols = protocol.flatMap((each) => {
+          const id = tables.services.get({ address, port, protocol: each })?.id;
+          return (id === undefined ? undefined : counted.get(id)) ?? [];
+        });
+        return [name, ofProtocols.reduce(sumOfCounters, NO_TRAFFIC)];
+      }),
+    );
+  }
+
   /** With what the last checks said: that alone changes nothing in the datapath. */
   function withHealth({ service, backends }: ResolvedService): ResolvedService {
     return {
@@ -224,6 +239,7 @@ export function createServices(options: ServicesOptions): Services {
     update,
     forgetAttachments: fabric.forget,
     draining,
+    traffic,
     list: () => [...services.values()].map(withHealth),
     fabric: fabric.list,
   };
@@ -245,6 +261,26 @@ function changedInPlace(before: ServicesConfig, after: ServicesConfig): Set<stri
     if (!isDeepStrictEqual(old, service)) changed.add(service.name);
   }
   return changed;
+}
+
+const NO_TRAFFIC: ServiceCounters = {
+  flows: 0n,
+  refused: 0n,
+  framesOut: 0n,
+  bytesOut: 0n,
+  framesIn: 0n,
+  bytesIn: 0n,
+};
+
+function sumOfCounters(a: ServiceCounters, b: ServiceCounters): ServiceCounters {
+  return {
+    flows: a.flows + b.flows,
+    refused: a.refused + b.refused,
+    framesOut: a.framesOut + b.framesOut,
+    bytesOut: a.bytesOut + b.bytesOut,
+    framesIn: a.framesIn + b.framesIn,
+    bytesIn: a.bytesIn + b.bytesIn,
+  };
 }
 
 /** A look-up that is done once for each key. */

@@ -51,7 +51,16 @@ const backendSchema = z
   ])
   .meta({ id: "Backend", description: "Where a service really runs: guests are sent to it, or why not." });
 
-/** A service, with the state of its backends. */
+const trafficSchema = z.strictObject({
+  flows: z.bigint().describe("Opened by guests."),
+  refused: z.bigint().describe("Frames that would have opened one while no backend was in use."),
+  framesOut: z.bigint().describe("From guests to backends."),
+  bytesOut: z.bigint(),
+  framesIn: z.bigint().describe("From backends to guests."),
+  bytesIn: z.bigint(),
+});
+
+/** A service, with the state of its backends and its traffic. */
 export const serviceStatusSchema = z
   .strictObject({
     name: z.string(),
@@ -59,8 +68,9 @@ export const serviceStatusSchema = z
     port,
     protocols: z.array(z.enum(["tcp", "udp"])),
     backends: z.array(backendSchema),
+    traffic: trafficSchema.describe("Since the service is there; some seconds late."),
   })
-  .meta({ id: "Service", description: "A service, with the state of its backends." });
+  .meta({ id: "Service", description: "A service, with the state of its backends and its traffic." });
 
 /** What is counted where an interface is a vif. */
 const counted = {
@@ -145,8 +155,10 @@ export const agentStatusSchema = z
 export type AgentStatus = z.output<typeof agentStatusSchema>;
 /** Where the configuration comes from, and whether the agent works by what the file says now. */
 export type ConfigurationStatus = z.output<typeof configurationSchema>;
-/** A service, with the state of its backends. */
+/** A service, with the state of its backends and its traffic. */
 export type ServiceStatus = z.output<typeof serviceStatusSchema>;
+/** The same without what only counts. */
+export type ServiceState = Omit<ServiceStatus, "traffic">;
 /** A backend: guests are sent to it, or the reason why not. */
 export type BackendStatus = z.output<typeof backendSchema>;
 /** An interface; flows and counters (since it was attached) where it is a vif. */
@@ -157,8 +169,8 @@ export function drainingStatus({ key, ends }: DrainingService): z.output<typeof 
   return { ...key, ends: timeOfDay(ends) };
 }
 
-/** The status of one service. */
-export function serviceStatus({ service, backends }: ResolvedService): ServiceStatus {
+/** The status of one service, its traffic left out. */
+export function serviceState({ service, backends }: ResolvedService): ServiceState {
   return {
     name: service.name,
     address: service.address,

@@ -7,7 +7,7 @@ import { secondsBetween } from "./clock.ts";
 import type { AgentEvent } from "./event.ts";
 import type { GuestIdentity } from "./guest-identity.ts";
 import type { Interfaces } from "./interfaces.ts";
-import type { ServiceStatus } from "./status.ts";
+import type { ServiceState } from "./status.ts";
 import { diagnose, type WhyFacts, type WhyLink, wantedServices } from "./why.ts";
 
 /** What an operator asks. */
@@ -42,7 +42,7 @@ export interface WhySources {
   interfaces: Pick<Interfaces, "list" | "stateOf" | "guestOf">;
   network: Pick<Rtnetlink, "link" | "links">;
   datapath: Pick<Datapath, "vifs" | "vifEvidence" | "isAttached" | "flowCount">;
-  services: ServiceStatus[];
+  services: ServiceState[];
   /** The names of the services of kind metadata, and what was answered to guests. */
   metadata: { services: readonly string[]; guests: readonly GuestStats[] };
   recent: readonly AgentEvent[];

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
-import type { ServiceStatus } from "./status.ts";
+import type { ServiceState } from "./status.ts";
 import { diagnose, firstBroken, type WhyFacts, type WhyLink } from "./why.ts";
 
 const ADDRESS = "169.254.169.254";
 const GATEWAY_MAC = "00:00:5e:00:01:00";
 
-const SERVICE: ServiceStatus = {
+const SERVICE: ServiceState = {
   name: "web",
   address: ADDRESS,
   port: 80,

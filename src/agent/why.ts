@@ -3,7 +3,7 @@
  * why-facts.ts gathers what it goes by.
  */
 import * as z from "zod";
-import type { ServiceStatus } from "./status.ts";
+import type { ServiceState } from "./status.ts";
 
 /** One link of the way between a guest and a service. */
 export const whyLinkSchema = z
@@ -41,7 +41,7 @@ export interface WhyFacts {
   addresses: string[];
   antiSpoof: boolean;
   /** All services of the agent. */
-  services: ServiceStatus[];
+  services: ServiceState[];
   seen: {
     arpAsked?: Seen<{ address: string }>;
     arpAnswered?: Seen<{ address: string }>;
@@ -127,7 +127,7 @@ function judgeVif({ vif }: WhyFacts): WhyLink {
 }
 
 /** The services of the address that the guest may mean. */
-export function wantedServices({ to, services }: Pick<WhyFacts, "to" | "services">): ServiceStatus[] {
+export function wantedServices({ to, services }: Pick<WhyFacts, "to" | "services">): ServiceState[] {
   return services.filter(
     ({ address, port }) => address === to.address && (to.port === undefined || port === to.port),
   );
@@ -136,7 +136,7 @@ export function wantedServices({ to, services }: Pick<WhyFacts, "to" | "services
 function judgeService(facts: WhyFacts): WhyLink {
   const { to, services, seen } = facts;
   const wanted = wantedServices(facts);
-  const describe = ({ name, port, protocols }: ServiceStatus) =>
+  const describe = ({ name, port, protocols }: ServiceState) =>
     `${name} (${protocols.join(" and ")} ${port})`;
   if (wanted.length > 0) return ok("service", `${to.address} has ${wanted.map(describe).join(", ")}`);
   const others = services.filter(({ address }) => address === to.address);

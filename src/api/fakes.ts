@@ -37,6 +37,7 @@ export const STATUS: AgentStatus = {
       port: 80,
       protocols: ["tcp"],
       backends: [{ address: "127.0.0.1", port: 8775, state: "in use", kind: "host-local" }],
+      traffic: { flows: 7n, refused: 0n, framesOut: 40n, bytesOut: 4000n, framesIn: 30n, bytesIn: 30_000n },
     },
     {
       name: "dns",
@@ -55,6 +56,7 @@ export const STATUS: AgentStatus = {
         },
         { address: "198.51.100.1", port: 53, state: "out of use", reason: "no route to it" },
       ],
+      traffic: { flows: 2n, refused: 3n, framesOut: 2n, bytesOut: 140n, framesIn: 2n, bytesIn: 300n },
     },
   ],
   interfaces: [

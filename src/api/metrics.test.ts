@@ -50,6 +50,13 @@ describe("the metrics", () => {
     expect(values(families, "onlink_services_without_backend")).toEqual({ "": 0 });
     expect(values(families, "onlink_service_backends")).toEqual({ metadata: 1, dns: 2 });
     expect(values(families, "onlink_service_backends_in_use")).toEqual({ metadata: 1, dns: 1 });
+    expect(values(families, "onlink_service_flows_opened_total")).toEqual({ metadata: 7, dns: 2 });
+    expect(values(families, "onlink_service_refused_total")).toEqual({ metadata: 0, dns: 3 });
+    expect(values(families, "onlink_service_frames_total")).toMatchObject({
+      "metadata,out": 40,
+      "metadata,in": 30,
+    });
+    expect(values(families, "onlink_service_bytes_total")).toMatchObject({ "dns,out": 140, "dns,in": 300 });
     expect(values(families, "onlink_backend_up")).toEqual({
       "metadata,127.0.0.1:8775": 1,
       "dns,192.0.2.1:53": 1,

@@ -93,6 +93,26 @@ export function createMetrics(): Metrics {
       "Backends of a service that take new flows.",
       ["service"],
     ),
+    serviceFlows: add.counter(
+      "onlink_service_flows_opened_total",
+      "Flows that guests have opened to a service, since it is there.",
+      ["service"],
+    ),
+    serviceRefused: add.counter(
+      "onlink_service_refused_total",
+      "Frames that would have opened one, while no backend of the service was in use.",
+      ["service"],
+    ),
+    serviceFrames: add.counter(
+      "onlink_service_frames_total",
+      "Frames of these flows: out, from guests to backends, and in. Counted some seconds late.",
+      ["service", "direction"],
+    ),
+    serviceBytes: add.counter(
+      "onlink_service_bytes_total",
+      "The bytes of these frames, Ethernet headers included.",
+      ["service", "direction"],
+    ),
     backendUp: add.gauge("onlink_backend_up", "1 while new flows of the service go to the backend, else 0.", [
       "service",
       "backend",
@@ -162,6 +182,14 @@ export function createMetrics(): Metrics {
     set.serviceBackendsInUse(
       services.map(({ name, backends }) => [{ service: name }, backends.filter(isUp).length]),
     );
+    set.serviceFlows(services.map(({ name, traffic }) => [{ service: name }, traffic.flows]));
+    set.serviceRefused(services.map(({ name, traffic }) => [{ service: name }, traffic.refused]));
+    set.serviceFrames(
+      services.flatMap(({ name, traffic }) => byDirection(name, traffic.framesOut, traffic.framesIn)),
+    );
+    set.serviceBytes(
+      services.flatMap(({ name, traffic }) => byDirection(name, traffic.bytesOut, traffic.bytesIn)),
+    );
     const shown = backends.slice(0, MAX_BACKENDS);
     set.backendUp(
       shown.map(({ service, backend }) => [{ service, backend: placeOf(backend) }, Number(isUp(backend))]),
@@ -212,6 +240,13 @@ export function createMetrics(): Metrics {
         : `${text}\n${await vifMetrics(status.interfaces, agent.metadata().guests)}`;
     },
   };
+}
+
+function byDirection(service: string, out: bigint, into: bigint): Sample[] {
+  return [
+    [{ service, direction: "out" }, out],
+    [{ service, direction: "in" }, into],
+  ];
 }
 
 /** Series of single vifs: of those whose counters were read. */

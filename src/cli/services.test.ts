@@ -2,7 +2,15 @@ import { expect, it } from "vitest";
 import { COLOURED, PLAIN } from "./paint.ts";
 import { formatServices } from "./services.ts";
 
-const service = { name: "dns", address: "169.254.169.253", port: 53, protocols: ["udp" as const] };
+const traffic = {
+  flows: "12345",
+  refused: "0",
+  framesOut: "20000",
+  bytesOut: "2048",
+  framesIn: "20000",
+  bytesIn: "0",
+};
+const service = { name: "dns", address: "169.254.169.253", port: 53, protocols: ["udp" as const], traffic };
 const refused = { address: "198.51.100.1", port: 53, state: "out of use", reason: "no route to it" } as const;
 
 it("has a line for each backend, and for a service without one", () => {
@@ -18,10 +26,10 @@ it("has a line for each backend, and for a service without one", () => {
       PLAIN,
     ),
   ).toBe(`\
-SERVICE  ADDRESS          PORT  PROTOCOL  BACKEND          STATE
-dns      169.254.169.253  53    udp       127.0.0.1:53     in use, host-local
-                                          198.51.100.1:53  out of use: no route to it
-ntp      169.254.169.253  123   udp       -                no backend
+SERVICE  ADDRESS          PORT  PROTOCOL  FLOWS      OUT   IN  BACKEND          STATE
+dns      169.254.169.253  53    udp       12345  2.0 KiB  0 B  127.0.0.1:53     in use, host-local
+                                                               198.51.100.1:53  out of use: no route to it
+ntp      169.254.169.253  123   udp       12345  2.0 KiB  0 B  -                no backend
 `);
 });
 

@@ -4,6 +4,7 @@ import { askAgent, type WhichAgent } from "./agent-socket.ts";
 import { EXIT } from "./exit-codes.ts";
 import { type Paint, paintFor } from "./paint.ts";
 import { formatTable } from "./table.ts";
+import { formatBytes, formatCount } from "./units.ts";
 
 type Service = StatusBody["services"][number];
 type Backend = Service["backends"][number];
@@ -19,19 +20,24 @@ export async function services(options: WhichAgent & { json?: boolean }): Promis
   return EXIT.ok;
 }
 
-/** A line for each backend. */
+/** A line for each backend; flows (all that guests have opened) and bytes are those of the service. */
 export function formatServices(list: readonly Service[], paint: Paint): string {
   const rows = list.flatMap((service) => {
-    const { name, address, port, protocols, backends } = service;
-    const about = [name, address, String(port), protocols.join(",")];
+    const { name, address, port, protocols, backends, traffic } = service;
+    const counts = [formatCount(traffic.flows), formatBytes(traffic.bytesOut), formatBytes(traffic.bytesIn)];
+    const about = [name, address, String(port), protocols.join(","), ...counts];
     if (backends.length === 0) return [[...about, "-", paint.bad("no backend")]];
     return backends.map((backend, index) => [
-      ...(index === 0 ? about : ["", "", "", ""]),
+      ...about.map((text) => (index === 0 ? text : "")),
       backendPlace(backend),
       backendState(backend, paint),
     ]);
   });
-  return formatTable(["SERVICE", "ADDRESS", "PORT", "PROTOCOL", "BACKEND", "STATE"], rows, { paint });
+  return formatTable(
+    ["SERVICE", "ADDRESS", "PORT", "PROTOCOL", "FLOWS", "OUT", "IN", "BACKEND", "STATE"],
+    rows,
+    { right: ["FLOWS", "OUT", "IN"], paint },
+  );
 }
 
 /** `10.0.0.2:53`, or `ns1.fabric.example:53 (10.0.0.2)`; without the address as long as the name leads nowhere. */

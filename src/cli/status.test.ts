@@ -40,6 +40,7 @@ const body = {
         },
         { name: "ns2.example", port: 53, state: "out of use", reason: "not looked up yet" },
       ],
+      traffic: { flows: "4", refused: "0", framesOut: "8", bytesOut: "512", framesIn: "8", bytesIn: "2048" },
     },
   ],
   draining: [{ address: "169.254.169.123", port: 123, protocol: "udp", ends: "2026-01-02T03:05:05.000Z" }],
@@ -78,12 +79,12 @@ interfaces     1 attached, 1 failed, 1 waiting
 flows          3 of at most 16384, 1024 per interface
 events lost    12
 
-SERVICE  ADDRESS          PORT  PROTOCOL  BACKEND                     STATE
-dns      169.254.169.253  53    udp,tcp   192.0.2.1:53                in use, fabric by eth0 from 192.0.2.9
-                                          127.0.0.1:53                in use, host-local
-                                          198.51.100.1:53             out of use: no route to it
-                                          ns1.example:53 (127.0.0.2)  in use, host-local; last check failed: connection refused
-                                          ns2.example:53              out of use: not looked up yet
+SERVICE  ADDRESS          PORT  PROTOCOL  FLOWS    OUT       IN  BACKEND                     STATE
+dns      169.254.169.253  53    udp,tcp       4  512 B  2.0 KiB  192.0.2.1:53                in use, fabric by eth0 from 192.0.2.9
+                                                                 127.0.0.1:53                in use, host-local
+                                                                 198.51.100.1:53             out of use: no route to it
+                                                                 ns1.example:53 (127.0.0.2)  in use, host-local; last check failed: connection refused
+                                                                 ns2.example:53              out of use: not looked up yet
 
 REMOVED SERVICE  PORT  PROTOCOL  FLOWS END
 169.254.169.123  123   udp       2026-01-02T03:05:05.000Z

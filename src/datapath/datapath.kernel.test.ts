@@ -762,6 +762,50 @@ describe("flows end", () => {
   });
 });
 
+describe("services are counted", () => {
+  /** Of the service that `query` and its answer, of 60 bytes and more, belong to. */
+  const ofDns = () => {
+    const { id } = datapath.services.get({ address: SERVICE, port: 53, protocol: "udp" })!;
+    return datapath.serviceCounters().get(id);
+  };
+
+  it("by flow: while it lasts, within some seconds, and when it ends", async () => {
+    expect(ofDns()).toBeUndefined();
+    const { length } = query();
+    redirected("vif", query());
+    expect(ofDns()).toMatchObject({ flows: 1n, framesOut: 0n });
+    await expect
+      .poll(() => ofDns(), { timeout: 10_000, interval: 50 })
+      .toMatchObject({ framesOut: 1n, bytesOut: BigInt(length) });
+    redirected("vif", query());
+    datapath.endFlows([{}]);
+    expect(ofDns()).toEqual({
+      flows: 1n,
+      refused: 0n,
+      framesOut: 2n,
+      bytesOut: BigInt(2 * length),
+      framesIn: 0n,
+      bytesIn: 0n,
+    });
+  });
+
+  it("without a backend in use, and no more once they are gone", () => {
+    const key = { address: SERVICE, port: 53, protocol: "udp" } as const;
+    const entry = datapath.services.get(key)!;
+    datapath.services.set(key, { ...entry, backends: 0, whenNoBackend: "drop" });
+    expectUnchanged("vif", query(), DROP);
+    expect(ofDns()).toMatchObject({ flows: 0n, refused: 1n });
+    datapath.services.delete(key);
+    expect(datapath.serviceCounters().size).toBe(0);
+  });
+
+  it("when a connection of the same ends comes again", () => {
+    for (const flags of [TCP_FLAG.syn, TCP_FLAG.rst, TCP_FLAG.syn]) redirected("vif", syn({ flags }));
+    const { id } = datapath.services.get({ address: SERVICE, port: 80, protocol: "tcp" })!;
+    expect(datapath.serviceCounters().get(id)).toMatchObject({ flows: 2n, framesOut: 2n });
+  });
+});
+
 describe("adoption", () => {
   const again = (flowCapacity: number) => {
     datapath.close();
@@ -796,6 +840,16 @@ describe("adoption", () => {
     expect(readdirSync(pinDir).filter((name) => /^(next|former)-/.test(name))).toEqual([]);
   });
 
+  /** What of a flow the agent does not read. */
+  const UNSEEN = {
+    answered: 0,
+    ended: 0,
+    addedFramesOut: 0n,
+    addedBytesOut: 0n,
+    addedFramesIn: 0n,
+    addedBytesIn: 0n,
+  };
+
   it("one that finds more shards than it has itself, of another version, takes the flows of all of them", () => {
     redirected("vif", query());
     const [key, flow] = allFlows(datapath)[0]!;
@@ -805,7 +859,7 @@ describe("adoption", () => {
     updateElement(
       further,
       flowKeyLayout.encode(other),
-      flowLayout.encode({ ...flow, natPort: flow.natPort + 1, answered: 0, ended: 0 }),
+      flowLayout.encode({ ...flow, ...UNSEEN, natPort: flow.natPort + 1 }),
     );
     closeFd(further);
     again(4096);

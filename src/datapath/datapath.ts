@@ -20,6 +20,7 @@ import {
   eventLayout,
   ipAddressLayout,
   serviceAddressLayout,
+  serviceCountersLayout,
   serviceKeyLayout,
   serviceLayout,
   settingsLayout,
@@ -145,6 +146,12 @@ function overObject(
     single(ipAddressLayout, "words"),
     plain(serviceAddressLayout),
   );
+  const services = openMap(map("services"), plain(serviceKeyLayout), plain(serviceLayout));
+  const serviceCounters = openMap(
+    map("service_counters"),
+    single(u32Layout, "value"),
+    plain(serviceCountersLayout),
+  );
 
   return {
     how,
@@ -158,7 +165,14 @@ function overObject(
         serviceAddresses.set(address, value);
       },
     },
-    services: openMap(map("services"), plain(serviceKeyLayout), plain(serviceLayout)),
+    services: {
+      ...services,
+      delete: (key) => {
+        const entry = services.get(key);
+        if (entry !== undefined) serviceCounters.delete(entry.id);
+        return services.delete(key);
+      },
+    },
     backends: openMap(map("backends"), plain(backendKeyLayout), {
       layout: backendLayout,
       toStruct: (entry: BackendEntry) => ({ source: "", ifindex: 0, ...entry }),
@@ -195,6 +209,7 @@ function overObject(
     attachments: () => listAttachments(pinDir),
     isAttached: (name, index) => isAttached(pinDir, name, index),
     counters: counters.total,
+    serviceCounters: () => new Map(serviceCounters.entries()),
     vifCounters: counters.vif,
     onEvent: (listener) => {
       const ring = readRing(map("events"), (record) => listener(eventLayout.read(record)));

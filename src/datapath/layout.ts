@@ -208,6 +208,19 @@ export const flowLayout = struct("flow", {
   pad: padding(2),
   ended: u32,
   pad2: padding(4, 4),
+  added_frames_out: u64,
+  added_bytes_out: u64,
+  added_frames_in: u64,
+  added_bytes_in: u64,
+});
+
+export const serviceCountersLayout = struct("service_counters", {
+  flows: u64,
+  refused: u64,
+  frames_out: u64,
+  bytes_out: u64,
+  frames_in: u64,
+  bytes_in: u64,
 });
 
 /** `enum flow_field`. */
@@ -262,5 +275,6 @@ export const SHARED_STRUCTS = [
   flowKeyLayout,
   reverseKeyLayout,
   flowLayout,
+  serviceCountersLayout,
   flowFilterLayout,
 ] as const;

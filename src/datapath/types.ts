@@ -137,6 +137,20 @@ export interface Counter {
 /** Counters by reason; every reason is present. */
 export type Counters = Record<Reason, Counter>;
 
+/** `struct service_counters`: since the service is there. Frames and bytes come in some seconds late. */
+export interface ServiceCounters {
+  /** Opened by guests. */
+  flows: bigint;
+  /** Frames that found no backend in use. */
+  refused: bigint;
+  /** Guest to backend. */
+  framesOut: bigint;
+  bytesOut: bigint;
+  /** Backend to guest. */
+  framesIn: bigint;
+  bytesIn: bigint;
+}
+
 /** `struct flow_key`: a flow as the guest sees it. */
 export interface FlowKey {
   /** ifindex of the vif. */
@@ -286,6 +300,7 @@ export interface Datapath {
   /** Set when maps were found pinned and taken over; undefined when they were made. */
   readonly adopted: Adoption | undefined;
   readonly serviceAddresses: DatapathMap<string, ServiceAddress>;
+  /** `delete` forgets the counters of the service as well. */
   readonly services: DatapathMap<ServiceKey, ServiceEntry>;
   readonly backends: DatapathMap<BackendKey, BackendEntry>;
   /** The vifs by ifindex. */
@@ -324,6 +339,8 @@ export interface Datapath {
   isAttached(program: ProgramName, ifindex: number): boolean;
   /** Counters of the whole datapath, vifs that are gone included. */
   counters(): Counters;
+  /** Counters of the services that have been used, by service id. */
+  serviceCounters(): Map<number, ServiceCounters>;
   /** Counters of one vif; undefined when it is not known. */
   vifCounters(ifindex: number): Counters | undefined;
   /**
