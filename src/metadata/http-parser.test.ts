@@ -359,6 +359,18 @@ describe("the parser", () => {
     }
   });
 
+  it("does not keep the memory that a few bytes came in", () => {
+    const parser = requestParser();
+    const memory = Buffer.alloc(65_536);
+    const text = `GET / HTTP/1.1\r\n${HOST}\r\n`;
+    memory.write(text, 1000);
+    parser.feed(memory.subarray(1000, 1000 + 20));
+    expect(parser.next()).toBeUndefined();
+    memory.fill(0);
+    parser.feed(Buffer.from(text.slice(20)));
+    expect(parser.next()).toMatchObject({ kind: "head", head: { method: "GET" } });
+  });
+
   it("keeps no more than it was given, and says how much it has not read", () => {
     const parser = requestParser();
     parser.feed(Buffer.from(`GET / HTTP/1.1\r\n${HOST}\r\nGET /next`));

@@ -107,6 +107,17 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
     return undefined;
   }
 
+  /** A few bytes that wait for more must not keep the memory of all that came with them, which may be what other connections received. */
+  function keepLittle(): void {
+    const rest = bytes.length - at;
+    if (rest === 0 || 4 * rest > bytes.buffer.byteLength) return;
+    const own = Buffer.allocUnsafeSlow(rest);
+    bytes.copy(own, 0, at);
+    bytes = own;
+    searched = Math.max(0, searched - at);
+    at = 0;
+  }
+
   /** The head that was read last, when the same bytes are there again to be read in the same way. */
   function readKept(): HeadEvent<Head> | undefined {
     if (kept === undefined || kept.context !== parser.context) return undefined;
@@ -224,8 +235,12 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
       for (;;) {
         const [before, from] = [state, at];
         const event = step();
-        // No event and nothing read: it takes more bytes.
-        if (event !== undefined || (state === before && at === from)) return event;
+        if (event !== undefined) return event;
+        // Nothing was read: it takes more bytes.
+        if (state === before && at === from) {
+          keepLittle();
+          return undefined;
+        }
       }
     },
     finish() {
