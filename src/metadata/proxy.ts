@@ -128,12 +128,10 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
     this.connection = lent;
     lent.answers.context = head.method;
     lent.user = this;
+    if (head.body !== 0) lent.slowSince = performance.now();
     lent.write(upstreamHead(head, upstream!.name, options.identity));
     if (this.requestSent) lent.setTimeout(options.timeouts.firstByte);
-    else {
-      lent.slowSince = performance.now();
-      this.guest.takeBody();
-    }
+    else this.guest.takeBody();
   }
 
   data(bytes: Buffer): void {

@@ -109,9 +109,9 @@ export async function rawUpstream(serve: (socket: Socket, number: number) => voi
   };
 }
 
-/** A guest's connection. */
-export function guestSocket(port: number, from = "127.0.0.2") {
-  const socket = connect({ port, host: "127.0.0.1", localAddress: from });
+/** A guest's connection; with `allowHalfOpen` it sends on after the service has ended its side. */
+export function guestSocket(port: number, from = "127.0.0.2", allowHalfOpen = false) {
+  const socket = connect({ port, host: "127.0.0.1", localAddress: from, allowHalfOpen });
   cleanUp.push(() => socket.destroy());
   let error: string | undefined;
   socket.on("error", ({ code }: NodeJS.ErrnoException) => {
