@@ -49,7 +49,10 @@ export interface TcpConnection {
   setReading(reading: boolean): void;
   /** After what was written, the peer is told that nothing more comes. */
   end(): void;
-  /** Closes it at once. What was written and is on its way still arrives, unless there is something that was not read: then it is as after `abort`. */
+  /**
+   * Closes it at once. What was written still arrives; where the peer does not take all of it, or something that it sent was not read, it is as
+   * after `abort`.
+   */
   destroy(): void;
   /** Closes it at once, so that the peer sees it broken: by RST, and what it has not read is lost. */
   abort(): void;
@@ -343,6 +346,7 @@ function makeConnection(
     },
     destroy() {
       if (open) sendWaiting();
+      if (open && blocked) resetOnClose(fd);
       close();
     },
     abort() {

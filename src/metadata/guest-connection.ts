@@ -116,7 +116,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
 
   /** Closes it at once, and so that an answer which is not complete is not taken for whole, where its end is that of the connection. */
   function cut(): void {
-    if (serving?.status !== undefined || connection.isBlocked()) connection.abort();
+    if (serving?.status !== undefined) connection.abort();
     else connection.destroy();
   }
 
