@@ -365,7 +365,10 @@ function endWhenNobodyReads(error: NodeJS.ErrnoException): void {
 /** Runs one command line (without node and script) and returns the exit status. */
 export async function main(args: readonly string[]): Promise<number> {
   let exitCode: number = EXIT.ok;
-  if (process.stdout.listenerCount("error") === 0) process.stdout.on("error", endWhenNobodyReads);
+  // The agent logs to the descriptor itself. A stream on it would make it non-blocking, and then a log that is written faster than it is read
+  // waits for 100 ms each time that it has to wait at all: up to a second of a start.
+  const isAgent = args.find((arg) => !arg.startsWith("-")) === "run";
+  if (!isAgent && process.stdout.listenerCount("error") === 0) process.stdout.on("error", endWhenNobodyReads);
   const program = commandLine((code) => {
     exitCode = code;
   });
