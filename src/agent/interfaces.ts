@@ -99,8 +99,14 @@ export function desiredVif(
 
 /** Whether two vifs mean the same: of the addresses only the first has a place of its own. */
 function sameVif(a: Vif, b: Vif): boolean {
-  const inOrder = ({ addresses: [first, ...others], ...rest }: Vif) => [rest, first, others.sort()];
-  return isDeepStrictEqual(inOrder(a), inOrder(b));
+  return (Object.keys({ ...a, ...b }) as Array<keyof Vif>).every((field) =>
+    field === "addresses" ? sameAddresses(a.addresses, b.addresses) : a[field] === b[field],
+  );
+}
+
+function sameAddresses(a: string[], b: string[]): boolean {
+  const isWithin = (one: string[], other: string[]) => one.every((address) => other.includes(address));
+  return a.length === b.length && a[0] === b[0] && isWithin(a, b) && isWithin(b, a);
 }
 
 /** By name as people sort: tap2 before tap10. */

@@ -1,9 +1,8 @@
 /** The OpenAPI document (version 3.1, whose schemas are JSON Schema 2020-12), made of the routes' own schemas. */
-import swagger from "@fastify/swagger";
-import type { FastifyInstance, FastifySchema } from "fastify";
+import fastify, { type FastifyInstance, type FastifySchema, type RouteOptions } from "fastify";
 import * as z from "zod";
 import { ERRORS } from "./errors.ts";
-import type { ApiServer } from "./schemas.ts";
+import { type ApiServer, ZOD_SCHEMAS } from "./schemas.ts";
 
 const COMPONENTS = "#/components/schemas/";
 
@@ -12,8 +11,41 @@ const documentSchema = z
   .looseObject({ openapi: z.string(), paths: z.record(z.string(), z.unknown()) })
   .meta({ id: "Document", description: "An OpenAPI document." });
 
-/** Starts to collect the routes that are added from now on. */
-export async function collectRoutes(server: FastifyInstance, version: string): Promise<void> {
+/** Collects the routes that are added from now on. */
+export function collectRoutes(server: FastifyInstance): readonly RouteOptions[] {
+  const routes: RouteOptions[] = [];
+  server.addHook("onRoute", (route) => {
+    routes.push(route);
+  });
+  return routes;
+}
+
+/** `GET /v1/openapi.json`: made at the first time that it is asked for, since what makes it is more code than the rest of the API. */
+export function registerOpenApi(server: ApiServer, version: string, routes: readonly RouteOptions[]): void {
+  let document: Promise<z.output<typeof documentSchema>> | undefined;
+  server.get(
+    "/v1/openapi.json",
+    {
+      schema: {
+        summary: "This document",
+        querystring: z.strictObject({}),
+        response: { 200: documentSchema, ...ERRORS },
+      },
+    },
+    () => {
+      document ??= documentOf(routes, version);
+      return document;
+    },
+  );
+}
+
+/** The document of some routes, made by a server that has them and serves nothing. */
+async function documentOf(
+  routes: readonly RouteOptions[],
+  version: string,
+): Promise<z.output<typeof documentSchema>> {
+  const { default: swagger } = await import("@fastify/swagger");
+  const server = fastify({ schemaController: ZOD_SCHEMAS });
   await server.register(swagger, {
     openapi: {
       openapi: "3.1.0",
@@ -26,25 +58,10 @@ export async function collectRoutes(server: FastifyInstance, version: string): P
     convertConstToEnum: false,
     transform: ({ schema, url }) => ({ schema: inJsonSchema(schema as ZodRoute), url }),
   });
-}
-
-/** `GET /v1/openapi.json`. */
-export function registerOpenApi(server: ApiServer): void {
-  let document: z.output<typeof documentSchema> | undefined;
-  server.get(
-    "/v1/openapi.json",
-    {
-      schema: {
-        summary: "This document",
-        querystring: z.strictObject({}),
-        response: { 200: documentSchema, ...ERRORS },
-      },
-    },
-    async () => {
-      document ??= { ...documentSchema.parse(server.swagger()), components: { schemas: components() } };
-      return document;
-    },
-  );
+  for (const { method, url, schema = {} } of routes)
+    if (method !== "HEAD") server.route({ method, url, schema, handler: async () => {} });
+  await server.ready();
+  return { ...documentSchema.parse(server.swagger()), components: { schemas: components() } };
 }
 
 /** What a route of the API declares. */

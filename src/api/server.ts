@@ -56,7 +56,7 @@ export async function createApi(agent: ApiAgent, metrics: Metrics): Promise<ApiS
     schemaController: ZOD_SCHEMAS,
   }).withTypeProvider<ZodTypes>();
   setErrorForm(server);
-  await collectRoutes(server, agent.version);
+  const routes = collectRoutes(server);
   registerStatus(server, agent);
   registerServices(server, agent);
   registerInterfaces(server, agent);
@@ -66,7 +66,7 @@ export async function createApi(agent: ApiAgent, metrics: Metrics): Promise<ApiS
   registerWhy(server, agent);
   registerMetrics(server, agent, metrics);
   registerGuestMetadata(server, agent);
-  registerOpenApi(server);
+  registerOpenApi(server, agent.version, routes);
   return server;
 }
 
