@@ -100,6 +100,52 @@ it("a connection ends in order where it is destroyed, and breaks where it is abo
   expect(await outcome("destroy large")).toBe("closed ECONNRESET");
 });
 
+describe("what is written", () => {
+  it("arrives whole and in order, text and bytes of any length, also before an end or a close", async () => {
+    const noise = randomBytes(200_000);
+    const lengths = [1, 20_000, 3, 70_000, 10, 65_536, 16_384, 5, 0, 200_000, 2];
+    const parts = lengths.map((length, i) => {
+      const bytes = noise.subarray(0, length);
+      return i % 3 === 0 ? bytes : bytes.toString("latin1");
+    });
+    for (const finish of ["end", "destroy"] as const) {
+      // What is destroyed takes nothing more: that much goes without a wait.
+      const written = finish === "end" ? parts : parts.slice(0, 3);
+      const port = await listen(
+        (connection) =>
+          recorder({
+            data() {
+              for (const part of written) connection.write(part);
+              connection[finish]();
+            },
+          }).events,
+      );
+      const received: Buffer[] = [];
+      const client = connect(port, "127.0.0.1").on("data", (bytes) => received.push(bytes));
+      client.write("begin");
+      await once(client, "close");
+      const sent = Buffer.concat(written.map((part) => Buffer.from(part as string, "latin1")));
+      expect(Buffer.concat(received).equals(sent), finish).toBe(true);
+    }
+  });
+
+  it("goes out together where it is written together", async () => {
+    const port = await listen(
+      (connection) =>
+        recorder({
+          data() {
+            for (const part of ["a", Buffer.from("b"), "c"]) connection.write(part);
+          },
+        }).events,
+    );
+    const client = connect(port, "127.0.0.1");
+    client.write("begin");
+    const [first] = await once(client, "data");
+    expect(first.toString()).toBe("abc");
+    client.destroy();
+  });
+});
+
 describe("a connection that is made", () => {
   it("carries more than fits any buffer, and says when there is room again", async () => {
     const sent = randomBytes(8_000_000);
