@@ -172,6 +172,15 @@ test("somebody else answered", async () => {
   });
 });
 
+test("the vif is down", async () => {
+  await output(lab.host, ["ip", "link", "set", "vif-silent", "down"]);
+  expect((await why("vif-silent", ADDRESS)).broken).toMatchObject({
+    link: "vif",
+    says: expect.stringContaining("vif-silent is down"),
+  });
+  await output(lab.host, ["ip", "link", "set", "vif-silent", "up"]);
+});
+
 test("somebody took the program off", async () => {
   const { ifindex } = JSON.parse(await output(lab.host, ["ip", "-j", "link", "show", "vif-silent"]))[0];
   const link = getPinned(`${lab.root}/run/onlink/bpf/links/vif-${ifindex}`);

@@ -103,7 +103,11 @@ function gatherFacts(name: string, to: WhyFacts["to"], sources: WhySources): Why
       state === undefined
         ? { name, state: "not configured" }
         : state.state === "attached"
-          ? { ...state, present: datapath.isAttached("vif", state.ifindex) }
+          ? {
+              ...state,
+              present: datapath.isAttached("vif", state.ifindex),
+              up: network.link(state.ifindex)?.up === true,
+            }
           : state,
     addresses: identity?.addresses ?? [],
     antiSpoof: ifindex === undefined || (datapath.vifs().get(ifindex)?.antiSpoof ?? true),

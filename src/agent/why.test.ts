@@ -16,7 +16,7 @@ const SERVICE: ServiceState = {
 /** A guest that is served. */
 const WELL: WhyFacts = {
   to: { address: ADDRESS, port: 80 },
-  vif: { name: "vif-web", state: "attached", metadataAddress: "169.254.64.2", present: true },
+  vif: { name: "vif-web", state: "attached", metadataAddress: "169.254.64.2", present: true, up: true },
   addresses: ["10.0.1.3"],
   antiSpoof: true,
   services: [SERVICE],
@@ -115,6 +115,7 @@ describe("the first broken link is named", () => {
       "service",
       /there are 169\.254\.169\.254/,
     ],
+    ["vif down", { vif: { ...attached, up: false } }, "vif", /vif-web is down/],
     ["the guest never asked", { seen: {} }, "arp", /never asked for 169\.254\.169\.254/],
     [
       "asked when there was no service",

@@ -33,7 +33,8 @@ export interface WhyFacts {
         name: string;
         state: "attached";
         metadataAddress: string /** Whether the kernel has the program there still. */;
-        present: boolean;
+        present: boolean /** Whether the interface is up. */;
+        up: boolean;
       }
     | { name: string; state: "failed"; reason: string }
     | { name: string; state: "fabric" | "disabled" | "waiting" | "not configured" };
@@ -95,6 +96,12 @@ function judgeVif({ vif }: WhyFacts): WhyLink {
   const { name } = vif;
   switch (vif.state) {
     case "attached":
+      if (!vif.up)
+        return broken(
+          "vif",
+          `${name} is down, so nothing comes from the guest`,
+          `ip link set ${name} up; is the guest running?`,
+        );
       if (vif.present) return ok("vif", `${name} is attached, metadata address ${vif.metadataAddress}`);
       return broken(
         "vif",
