@@ -22,6 +22,7 @@ const c = {
   getsockopt: libc.func("int getsockopt(int fd, int level, int name, void *value, void *length)"),
   epollCreate: libc.func("int epoll_create1(int flags)"),
   epollControl: libc.func("int epoll_ctl(int epoll, int operation, int fd, const void *event)"),
+  ppoll: libc.func("int ppoll(void *fds, unsigned long count, const void *timeout, const void *mask)"),
   epollWait: libc.func("int epoll_wait(int epoll, void *events, int capacity, int timeout)"),
 };
 
@@ -174,7 +175,16 @@ export interface SocketSet {
   change(fd: number, id: number, events: number): void;
   /** Calls back for each member of which there is something to tell now; false when there was none. */
   poll(tell: (id: number, events: number) => void): boolean;
+  /** Waits until there is something to tell, and no longer than `BRIEF`; false when there is nothing. Nothing else happens in this process meanwhile. */
+  waitBriefly(): boolean;
 }
+
+/** In microseconds. */
+const BRIEF = 100;
+
+const POLLIN = 1;
+/** struct pollfd: descriptor, wanted events, events (two bytes each). */
+const POLLFD_SIZE = 8;
 
 /** Makes an empty set. */
 export function openSocketSet(): SocketSet {
@@ -182,6 +192,11 @@ export function openSocketSet(): SocketSet {
   const event = Buffer.alloc(EPOLL_EVENT.size);
   const events = Buffer.alloc(EPOLL_EVENT.size * EPOLL_CAPACITY);
   const words = new DataView(events.buffer, events.byteOffset, events.length);
+  const pollfd = Buffer.alloc(POLLFD_SIZE);
+  new Int32Array(pollfd.buffer, pollfd.byteOffset, 1)[0] = epoll;
+  new Int16Array(pollfd.buffer, pollfd.byteOffset, 4)[2] = POLLIN;
+  /** struct timespec: seconds, nanoseconds. */
+  const brief = Buffer.from(new BigInt64Array([0n, BigInt(BRIEF) * 1000n]).buffer);
   function control(operation: number, fd: number, id: number, wanted: number): void {
     const view = new DataView(event.buffer, event.byteOffset, event.length);
     view.setUint32(0, wanted, LITTLE);
@@ -199,5 +214,6 @@ export function openSocketSet(): SocketSet {
       }
       return count > 0;
     },
+    waitBriefly: () => c.ppoll(pollfd, 1, brief, null) > 0,
   };
 }

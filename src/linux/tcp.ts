@@ -3,6 +3,7 @@
  * message takes goes into the streams. Connections live on one epoll set, which is waited for as netlink sockets are.
  */
 import { getSystemErrorName } from "node:util";
+import { gather, LONG, MAX_GATHERED } from "./gather.ts";
 import { onReadable } from "./readable.ts";
 import {
   acceptSocket,
@@ -63,7 +64,8 @@ export interface TcpListener {
   close(): void;
 }
 
-const BUFFER_SIZE = 65_536;
+/** Messages are received into pieces of memory of so many bytes. */
+const MEMORY_SIZE = 65_536;
 /** So many looks at the set, with all that follows, before others in this process have their turn. */
 const ROUNDS = 16;
 /** Connections accepted in one go. */
@@ -71,14 +73,8 @@ const ACCEPT_BURST = 64;
 /** When no connection can be accepted, for lack of descriptors for one, it is tried again after so many ms. */
 const ACCEPT_AGAIN = 100;
 
-/** From so many bytes on, what is written does not wait for more. */
-const MAX_WAITING = 16_384;
-
-/** What is sent is put together here. */
-const writeBuffer = Buffer.allocUnsafeSlow(BUFFER_SIZE);
-
 /** Where the next message of any connection is received: those before it stay where they are for as long as somebody has them. */
-let memory = allocateReceiveMemory(BUFFER_SIZE);
+let memory = allocateReceiveMemory(MEMORY_SIZE);
 let used = 0;
 /** With less room than this, other memory is taken. */
 const LEAST_ROOM = 16_384;
@@ -107,11 +103,14 @@ function leave(id: number, fd: number): void {
   stopWaiting = undefined;
 }
 
-/** Says whether there was something: where messages come in quick succession, the next one is not far. */
+/**
+ * Says whether more is to be expected. Where messages come in quick succession the next one is not far: it is waited for here a little, since it takes ten times
+ * as long to have a thread wait and tell of it.
+ */
 function look(): boolean {
   for (let round = 0; round < ROUNDS; round++) {
-    if (!set!.poll(tell)) return round > 0;
-    sendAll();
+    if (set!.poll(tell)) sendAll();
+    else if (!set!.waitBriefly()) return false;
   }
   return true;
 }
@@ -120,15 +119,17 @@ function look(): boolean {
  * Connections with something to send, which they do when all that happened has been dealt with: a peer then finds more to do at once,
  * where it would be woken for each message otherwise, which costs both sides more than the message itself.
  */
-const toSend: Array<() => void> = [];
+let toSend: Array<() => void> = [];
 
 function sendLater(send: () => void): void {
   // After a look at the set, or where something else leads to this, at the end of that.
   if (toSend.push(send) === 1) queueMicrotask(sendAll);
 }
 function sendAll(): void {
-  for (const send of toSend) send();
-  toSend.length = 0;
+  if (toSend.length === 0) return;
+  const sending = toSend;
+  toSend = [];
+  for (const send of sending) send();
 }
 function tell(id: number, events: number): void {
   members.get(id)?.(events);
@@ -182,28 +183,6 @@ export function connectTcp(to: SocketAddress, events: TcpEvents): TcpConnection 
     destroy: () => clearImmediate(immediate),
     abort: () => clearImmediate(immediate),
   };
-}
-
-/** The first of these parts together, as many as fit `writeBuffer`; a long one that comes first is taken as it is. */
-function gather(unsent: ReadonlyArray<string | Uint8Array>): {
-  bytes: Uint8Array;
-  length: number;
-  parts: number;
-} {
-  const first = unsent[0]!;
-  if (typeof first !== "string" && (unsent.length === 1 || first.length > MAX_WAITING)) {
-    return { bytes: first, length: first.length, parts: 1 };
-  }
-  let length = 0;
-  let parts = 0;
-  for (const part of unsent) {
-    if (length + part.length > BUFFER_SIZE) break;
-    if (typeof part === "string") writeBuffer.write(part, length, "latin1");
-    else writeBuffer.set(part, length);
-    length += part.length;
-    parts += 1;
-  }
-  return { bytes: writeBuffer, length, parts };
 }
 
 function makeConnection(
@@ -267,7 +246,7 @@ function makeConnection(
 
   function read(): void {
     if (memory.bytes.length - used < LEAST_ROOM) {
-      memory = allocateReceiveMemory(BUFFER_SIZE);
+      memory = allocateReceiveMemory(MEMORY_SIZE);
       used = 0;
     }
     const count = receive(fd, memory, used);
@@ -299,8 +278,9 @@ function makeConnection(
       unsentBytes -= sent;
       blocked = sent < length;
       if (blocked) {
+        // What was put together is put there again for the next send.
         const rest = bytes.subarray(sent, length);
-        unsent.splice(0, parts, bytes === writeBuffer ? Buffer.from(rest) : rest);
+        unsent.splice(0, parts, bytes === unsent[0] ? rest : Buffer.from(rest));
         return false;
       }
       if (parts === unsent.length) unsent = [];
@@ -324,11 +304,11 @@ function makeConnection(
   const connection: TcpConnection = {
     write(data) {
       if (!open || ending || data.length === 0) return !blocked;
-      const isLong = typeof data === "string" && data.length > BUFFER_SIZE;
+      const isLong = typeof data === "string" && data.length > MAX_GATHERED;
       unsent.push(isLong ? Buffer.from(data, "latin1") : data);
       unsentBytes += data.length;
       if (blocked) return false;
-      if (unsentBytes > MAX_WAITING) sendWaiting();
+      if (unsentBytes > LONG) sendWaiting();
       else if (unsent.length === 1) sendLater(sendWaiting);
       return !blocked;
     },

@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { SocketAddress } from "../linux/socket-calls.ts";
 import type { TcpConnection, TcpEvents } from "../linux/tcp.ts";
-import { isAudited } from "./audit.ts";
+import { askedBy } from "./asked.ts";
 import { createDeadlines, type Timed } from "./deadlines.ts";
 import { type GuestTimeouts, serveGuest } from "./guest-connection.ts";
 import { admit, charge, type GuestUse, isInDebt, isSameGuest, newGuestUse } from "./guest-use.ts";
@@ -321,32 +321,3 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     },
   };
 }
-
-/** What a head asks for, and whether that is audited. */
-interface Asked {
-  request: MetadataRequest;
-  isAudited: boolean;
-}
-
-/** Kept, since the head of a connection's next request is the same object where its text is the same. */
-const known = new WeakMap<RequestHead, Asked>();
-
-function askedBy(head: RequestHead): Asked {
-  let asked = known.get(head);
-  if (asked === undefined) {
-    asked = { request: requestOf(head), isAudited: isAudited(head) };
-    known.set(head, asked);
-  }
-  return asked;
-}
-
-function requestOf({ method, path, query, fields }: RequestHead): MetadataRequest {
-  const headers = new Map<string, string>();
-  for (const { lower, value } of fields) {
-    const before = headers.get(lower);
-    headers.set(lower, before === undefined ? value : `${before}, ${value}`);
-  }
-  return { method, path, query: query ?? "", headers, body: EMPTY };
-}
-
-const EMPTY = new Uint8Array(0);
