@@ -65,6 +65,10 @@ describe("readVrouterConfig", () => {
     expect(importVrouterConfig(readVrouterConfig(alone))).toEqual(importJson(NTP));
   });
 
+  it.each(["", "\u001b[2J\u0000", "{]"])("refuses %j, which is neither, in printable words", (text) => {
+    expect(() => readVrouterConfig(text)).toThrow(/^neither XML nor JSON: [\x20-\x7e]+$/);
+  });
+
   it.each(["{}", "[1]", '"x"', "<a/>", "<linklocal>x</linklocal>"])("refuses %s, which has none", (text) => {
     expect(() => readVrouterConfig(text)).toThrow(
       new SyntaxError("no linklocal_services in it; expected a global-vrouter-config"),

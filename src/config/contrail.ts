@@ -51,9 +51,19 @@ const POOLS = ["169.254.64.0/18", "169.254.128.0/18", "169.254.192.0/19", "169.2
  */
 export function readVrouterConfig(text: string): VrouterConfig {
   const found: VrouterConfig & { hasServices: boolean } = { entries: [], others: [], hasServices: false };
-  search(text.trimStart().startsWith("<") ? fromXml(parseXml(text)) : JSON.parse(text), found, 0);
+  search(text.trimStart().startsWith("<") ? fromXml(parseXml(text)) : parseJson(text), found, 0);
   if (!found.hasServices) throw new SyntaxError(`no ${SERVICES} in it; expected a global-vrouter-config`);
   return { entries: found.entries, others: [...new Set(found.others)].sort() };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    // V8 quotes the text: what is not printable has no place on a terminal.
+    const reason = (error as Error).message.replace(/[^\x20-\x7e]/g, "?");
+    throw new SyntaxError(`neither XML nor JSON: ${reason}`);
+  }
 }
 
 /** XML in the shape of the API server's JSON, every field a list. */
