@@ -259,6 +259,21 @@ describe("many that come at once", () => {
     attachments.close();
   });
 
+  it("where many have filters, the next process makes no link at once", () => {
+    inside(() => {
+      const clsact = openAttachments({ pinDir, how: "clsact", program: () => program });
+      for (const index of indexes) clsact.attach("vif", index);
+      clsact.close();
+    });
+    const second = open();
+    inside(() => second.attach("vif", indexes[0]!));
+    expect(attached("tcx")).toEqual([]);
+    expect(sorted(attached("clsact"))).toEqual(indexes);
+    while (steps.length > 0) doNextStep();
+    expect(attached("tcx")).toEqual([indexes[0]]);
+    second.close();
+  });
+
   it("what a process has not come to, the next one does", () => {
     const first = open();
     inside(() => {

@@ -80,6 +80,8 @@ export function openAttachments({ pinDir, how, program, later = soon }: Attachme
   for (const folder of ["links", "filters"]) mkdirSync(join(pinDir, folder), { recursive: true });
   const waiting = new Map<string, { name: ProgramName; ifindex: number }>();
   let madeAtOnce = 0;
+  // An agent that left many filters had no time for their links: nor has a start.
+  if (parsePins(listDir(join(pinDir, "filters")), "clsact").length > LINKS_AT_ONCE) pauseLinks();
   let cancel: (() => void) | undefined;
 
   /** One link less to make at once, until the process has come to other things. */
@@ -87,6 +89,12 @@ export function openAttachments({ pinDir, how, program, later = soon }: Attachme
     if (waiting.size > 0 || madeAtOnce >= LINKS_AT_ONCE) return false;
     if (madeAtOnce++ === 0) setImmediate(() => (madeAtOnce = 0)).unref();
     return true;
+  }
+
+  /** None to make at once, until then. */
+  function pauseLinks(): void {
+    madeAtOnce = LINKS_AT_ONCE;
+    setImmediate(() => (madeAtOnce = 0)).unref();
   }
 
   function linkNext(): void {
