@@ -5,8 +5,8 @@ import { record } from "./record.ts";
 import { rounds } from "./rounds.ts";
 import { openWays, PORT, type Way } from "./ways.ts";
 
-const ROUNDS = 9;
-const SECONDS = 1;
+const ROUNDS = 21;
+const SECONDS = 0.5;
 /** Connections under way at a time. */
 const WINDOW = 32;
 

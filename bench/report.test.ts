@@ -23,11 +23,19 @@ const MEASUREMENT: Measurement = {
   notes: ["The client alone reaches 1,000."],
 };
 
-test("targets are judged by the medians, against a peer or by themselves", () => {
-  expect(judge(MEASUREMENT).map(({ reached, met }) => ({ reached: reached.toFixed(2), met }))).toEqual([
-    { reached: "1.11", met: true },
-    { reached: "100.00", met: false },
+test("targets are judged by the median of the rounds, against a peer by the ratio of each round", () => {
+  const seen = judge(MEASUREMENT).map(({ reached, middle, met }) => [reached, ...middle, met]);
+  expect(seen).toEqual([
+    [100 / 90, 1.1, 90 / 80, true],
+    [100, 90, 110, false],
   ]);
+  // Twice the speed in all rounds is twice the speed, however the machine changes from one to the next.
+  const values = { onlink: [2, 20, 200, 4, 40], direct: [1, 10, 100, 2, 20] };
+  const target = { way: "onlink", against: "direct", bound: "at least", limit: 1 } as const;
+  expect(judge({ values, targets: [target] })).toMatchObject([{ reached: 2, middle: [2, 2], met: true }]);
+  expect(() => judge({ values: { ...values, direct: [1] }, targets: [target] })).toThrow(
+    /5 rounds, direct 1/,
+  );
 });
 
 test("the spread is the middle half of the rounds", () => {
@@ -45,7 +53,7 @@ test("a terminal shows every round and every verdict", () => {
       "Rate to a <fabric> backend (answers/s):",
       "  onlink    median 100, rounds 90.0 110 100",
       "  nftables  median 90.0, rounds 80.0 100 90.0",
-      "  1.11 of nftables, at least 1: met",
+      "  1.11 of nftables (1.10 to 1.13), at least 1: met",
       "  100 answers/s, at most 60.0 answers/s: missed",
       "  The client alone reaches 1,000.",
     ].join("\n"),

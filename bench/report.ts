@@ -47,20 +47,29 @@ export interface Report {
   parts: Record<string, { date: string; measurements: Measurement[] }>;
 }
 
-/** A target with what was reached. */
+/** A target with what was reached: the median, and between which figures the middle half of the rounds lies. */
 export interface Verdict extends Target {
   reached: number;
+  middle: [number, number];
   met: boolean;
 }
 
-/** Judges the targets of a measurement by the medians. */
+/**
+ * Judges the targets of a measurement. Two ways are compared round by round, since what else the machine does in a round falls on both: the
+ * figure is the median of these ratios.
+ */
 export function judge({ values, targets }: Pick<Measurement, "values" | "targets">): Verdict[] {
   return targets.map((target) => {
-    const own = median(values[target.way]!);
-    const reached = target.against === undefined ? own : own / median(values[target.against]!);
+    const own = values[target.way]!;
+    const peer = target.against === undefined ? undefined : values[target.against]!;
+    if (peer !== undefined && peer.length !== own.length)
+      throw new Error(`${target.way} has ${own.length} rounds, ${target.against} ${peer.length}`);
+    const figures = own.map((value, round) => value / (peer?.[round] ?? 1));
+    const reached = median(figures);
     return {
       ...target,
       reached,
+      middle: middleHalf(figures),
       met: target.bound === "at least" ? reached >= target.limit : reached <= target.limit,
     };
   });
@@ -68,9 +77,14 @@ export function judge({ values, targets }: Pick<Measurement, "values" | "targets
 
 /** How far the rounds of one way lie apart: the middle half of them, as a share of the median. */
 export function spread(values: readonly number[]): number {
+  const [low, high] = middleHalf(values);
+  return (high - low) / median(values);
+}
+
+function middleHalf(values: readonly number[]): [number, number] {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (share: number) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
-  return (at(0.75) - at(0.25)) / median(values);
+  return [at(0.25), at(0.75)];
 }
 
 /** A figure with as many digits as mean something. */
@@ -79,14 +93,17 @@ export function figure(value: number): string {
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
 }
 
-/** `1.02 of direct, at least 0.98: met`, or `12 ns, at most 60 ns: met`. */
+/** `1.02 of direct (0.98 to 1.05), at least 0.98: met`, or `12 ns, at most 60 ns: met`. */
 export function formatVerdict(verdict: Verdict, unit: string): string {
-  const { way, against, bound, limit, reached, met } = verdict;
+  const { way, against, bound, limit, reached, middle, met } = verdict;
   const own = way === "onlink" ? "" : `${way}: `;
   const [is, wanted] =
     against === undefined
       ? [`${figure(reached)} ${unit}`, `${figure(limit)} ${unit}`]
-      : [`${reached.toFixed(2)} of ${against}`, String(limit)];
+      : [
+          `${reached.toFixed(2)} of ${against} (${middle.map((one) => one.toFixed(2)).join(" to ")})`,
+          String(limit),
+        ];
   return `${own}${is}, ${bound} ${wanted}: ${met ? "met" : "**missed**"}`;
 }
 
@@ -112,8 +129,9 @@ export function toMarkdown({ machine, parts }: Report, titles: Record<string, st
     "# Benchmarks",
     "",
     "Written by `make bench` (all of it) and `make bench ONLY=part`; do not edit. The rounds of one piece of work are done in turn by all ways in",
-    "one run, so that whatever else the machine does falls on all of them; the figures are medians. *Spread* is the middle half of the",
-    "rounds as a share of the median: ratios that are nearer to 1 than that are noise.",
+    "one run, so that whatever else the machine does falls on all of them. Figures are medians, ratios the medians of the ratios of each round; in",
+    "brackets between which the middle half of them lies: where a limit lies between, the rounds do not tell. *Spread* is the middle half of",
+    "a way's rounds as a share of their median.",
     "",
     `Machine: ${machine.processor}, ${machine.processors} processors, ${machine.memoryGiB} GiB, Linux ${machine.kernel}, Node.js ${machine.node}. onlink ${machine.onlink}; ${peers.join(", ")}.`,
     "The rounds themselves are in [benchmarks.json](benchmarks.json).",
