@@ -1,18 +1,27 @@
 /** One TCP connection that carries as much as it can, by iperf3, both ways, to a host-local and to a fabric backend. */
 import { test } from "vitest";
 import { output } from "../test/support/commands.ts";
+import { CLIENT_PROCESSOR } from "./load.ts";
 import { record } from "./record.ts";
 import { rounds } from "./rounds.ts";
 import { openWays, PORT, type Side, type Way } from "./ways.ts";
 
-const ROUNDS = 9;
-const SECONDS = 1;
+const ROUNDS = 15;
+/** Of one run: some tenths of a second. */
+const BYTES = "1G";
 
 /** The rate of one run in Gbit/s, as the receiver saw it. */
 async function rateOf({ guest, address }: Way, side: Side, reverse: boolean): Promise<number> {
-  const options = ["--json", "--time", String(SECONDS), "--port", String(PORT.iperf)];
+  const options = ["--json", "--bytes", BYTES, "--port", String(PORT.iperf)];
   const direction = reverse ? ["--reverse"] : [];
-  const json = await output(guest, ["iperf3", "--client", address[side], ...options, ...direction]);
+  const json = await output(guest, [
+    ...CLIENT_PROCESSOR,
+    "iperf3",
+    "--client",
+    address[side],
+    ...options,
+    ...direction,
+  ]);
   return JSON.parse(json).end.sum_received.bits_per_second / 1e9;
 }
 

@@ -4,10 +4,9 @@
  */
 import { test } from "vitest";
 import type { Guest, Lab } from "../src/lab/lab.ts";
-import { runLoad } from "./load.ts";
+import { figuresOf, loadRounds } from "./load.ts";
 import { fillFlows, openHostForFlows, SERVICE, UDP_PORT } from "./many-flows.ts";
 import { record } from "./record.ts";
-import { rounds, withoutFirst } from "./rounds.ts";
 
 const ROUNDS = 5;
 const SECONDS = 1;
@@ -19,20 +18,16 @@ test("a packet of an open flow, with few and many flows in the table", async () 
   const hosts = new Map<Count, { lab: Lab; guest: Guest }>();
   try {
     for (const name of names) hosts.set(name, await openHostForFlows());
-    const p99 = Object.fromEntries(names.map((name) => [name, [] as number[]]));
-    const timeOf = (name: Count) => async () => {
-      const { lab, guest } = hosts.get(name)!;
-      await fillFlows(lab, COUNTS[name]);
-      const result = await runLoad(guest, "udp", SERVICE, String(UDP_PORT), String(SECONDS), "1");
-      p99[name]!.push(result.p99);
-      return result.p50;
-    };
-    const p50 = await rounds(ROUNDS, Object.fromEntries(names.map((name) => [name, timeOf(name)])));
+    for (const name of names) await fillFlows(hosts.get(name)!.lab, COUNTS[name]);
+    const ways = Object.fromEntries(
+      names.map((name) => [name, { ...hosts.get(name)!, address: SERVICE, port: UDP_PORT }]),
+    );
+    const results = await loadRounds(ROUNDS, ways, { kind: "udp", window: 1, seconds: SECONDS });
     record({
       part: "flows",
       work: "Time of a datagram and its answer, p50",
       unit: "us",
-      values: p50,
+      values: figuresOf(results, ({ p50 }) => p50),
       targets: names
         .slice(1)
         .map((way) => ({ way, against: names[0]!, bound: "at most" as const, limit: 1.1 })),
@@ -42,7 +37,7 @@ test("a packet of an open flow, with few and many flows in the table", async () 
       part: "flows",
       work: "Time of a datagram and its answer, p99",
       unit: "us",
-      values: withoutFirst(p99),
+      values: figuresOf(results, ({ p99 }) => p99),
       targets: [],
       notes: [],
     });

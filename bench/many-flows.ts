@@ -4,7 +4,7 @@ import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import type { LabProcess } from "../src/lab/process.ts";
 import { startAgent } from "../test/support/agent.ts";
 import { WEB } from "../test/support/guest.ts";
-import { buildLoad, runLoad } from "./load.ts";
+import { buildLoad, runLoad, SERVER_PROCESSOR } from "./load.ts";
 
 export const SERVICE = "169.254.169.254";
 /** Where a server answers datagrams. */
@@ -17,7 +17,13 @@ const FLOWS_OF_PORT = 50_000;
 export async function openHostForFlows(): Promise<{ lab: Lab; guest: Guest; agent: LabProcess }> {
   const lab = await openLab();
   const guest = await lab.addGuest(WEB);
-  const server = await lab.host.start([buildLoad(), "serve-udp", "0.0.0.0", String(UDP_PORT)]);
+  const server = await lab.host.start([
+    ...SERVER_PROCESSOR,
+    buildLoad(),
+    "serve-udp",
+    "0.0.0.0",
+    String(UDP_PORT),
+  ]);
   await server.waitForLine(/^ready$/);
   const ports = Array.from({ length: 1_000_000 / FLOWS_OF_PORT }, (_, index) => FIRST_PORT + index);
   const service = (port: number, protocol: string) => ({

@@ -7,7 +7,7 @@ import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { startAgent, writeConfig } from "../test/support/agent.ts";
 import { output, shell } from "../test/support/commands.ts";
 import { WEB } from "../test/support/guest.ts";
-import { buildLoad, runLoad } from "./load.ts";
+import { buildLoad, figuresOf, loadRounds, SERVER_PROCESSOR } from "./load.ts";
 import { record } from "./record.ts";
 import { reloads } from "./reloads.ts";
 import { rounds } from "./rounds.ts";
@@ -37,7 +37,13 @@ async function openHost({ vifs }: Many): Promise<{ lab: Lab; guest: Guest }> {
   );
   await output(lab.host, ["ip", "-batch", "-"], { input: `${others.join("\n")}\n`, timeout: 120_000 });
   const guest = await lab.addGuest({ ...WEB, behaviour: "routed" });
-  const server = await lab.host.start([buildLoad(), "serve-tcp", "0.0.0.0", String(BACKEND_PORT)]);
+  const server = await lab.host.start([
+    ...SERVER_PROCESSOR,
+    buildLoad(),
+    "serve-tcp",
+    "0.0.0.0",
+    String(BACKEND_PORT),
+  ]);
   await server.waitForLine(/^ready$/);
   return { lab, guest };
 }
@@ -94,17 +100,14 @@ test.each<[string, (count: number) => Many]>([
         await start(host, many(count));
       }
     }
-    const timeOf =
-      ({ guest, port }: { guest: Guest; port: number }) =>
-      async () =>
-        (await runLoad(guest, "connect", SERVICE, String(port), String(SECONDS), "1")).p50;
-    const ways = Object.fromEntries([...hosts].map(([name, host]) => [name, timeOf(host)]));
+    const ways = Object.fromEntries([...hosts].map(([name, host]) => [name, { ...host, address: SERVICE }]));
+    const results = await loadRounds(ROUNDS, ways, { kind: "connect", window: 1, seconds: SECONDS });
     const onlink = COUNTS.map((count) => `onlink, ${count} ${what}`);
     record({
       part: "scale",
       work: `A connection with one request, by the number of ${what}, p50`,
       unit: "us",
-      values: await rounds(ROUNDS, ways),
+      values: figuresOf(results, ({ p50 }) => p50),
       targets: onlink
         .slice(1)
         .map((way) => ({ way, against: onlink[0]!, bound: "at most" as const, limit: 1.1 })),

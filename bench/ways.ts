@@ -10,7 +10,7 @@ import { type Fabric, type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import { startAgent } from "../test/support/agent.ts";
 import { output, shell } from "../test/support/commands.ts";
 import { WEB } from "../test/support/guest.ts";
-import { buildLoad } from "./load.ts";
+import { buildLoad, type LoadWay, SERVER_PROCESSOR } from "./load.ts";
 
 /** Where the backend of a service runs. */
 export type Side = "host-local" | "fabric";
@@ -24,6 +24,9 @@ export interface Way {
   address: Record<Side, string>;
 }
 
+/** The names of the ways. */
+export type WayName = "onlink" | "direct" | "nftables";
+
 /** Ports that the servers listen on, and the guest asks: the program load over TCP and UDP, and iperf3. */
 export const PORT = { load: 8080, iperf: 5201 } as const;
 
@@ -33,13 +36,11 @@ const DIRECT: Record<Side, string> = { "host-local": "10.0.1.1", fabric: BACKEND
 
 /** More than the guest has, so that no flow waits for one of its own kind to be forgotten. */
 const FABRIC_PORTS = [1024, 32767];
-/** No limit of flows is to be met. */
-const MANY_FLOWS = 1_000_000;
+/** Room for all connections that the guest can have: half of what connection tracking has by default on a host of this size. */
+const MANY_FLOWS = 131_072;
 
 /** Opens all three. */
-export async function openWays(): Promise<
-  { [name in "onlink" | "direct" | "nftables"]: Way } & AsyncDisposable
-> {
+export async function openWays(): Promise<{ [name in WayName]: Way } & AsyncDisposable> {
   const load = buildLoad();
   const onlink = await openWay(load, SERVICE, BACKEND["host-local"]);
   await startAgent(onlink.lab, onlinkConfig());
@@ -62,6 +63,12 @@ export async function openWays(): Promise<
   };
 }
 
+/** The ways to where load.c serves. */
+export function loadWays(ways: Record<WayName, Way>, side: Side): Record<WayName, LoadWay> {
+  const to = ({ lab, guest, address }: Way) => ({ lab, guest, address: address[side], port: PORT.load });
+  return { onlink: to(ways.onlink), direct: to(ways.direct), nftables: to(ways.nftables) };
+}
+
 /**
  * `hostServer`: where the servers on the host listen. At the wildcard address an answer by UDP would leave from the address that the route
  * prefers, and connection tracking would not know it.
@@ -79,9 +86,11 @@ async function openWay(load: string, address: Record<Side, string>, hostServer: 
     [fabric, BACKEND.fabric],
   ] as const) {
     for (const kind of ["serve-tcp", "serve-udp"])
-      await (await where.start([load, kind, server, String(PORT.load)])).waitForLine(/^ready$/);
+      await (await where.start([...SERVER_PROCESSOR, load, kind, server, String(PORT.load)])).waitForLine(
+        /^ready$/,
+      );
     const iperf = ["iperf3", "--server", "--forceflush", "--bind", server, "--port", String(PORT.iperf)];
-    await (await where.start(iperf)).waitForLine(/listening/);
+    await (await where.start([...SERVER_PROCESSOR, ...iperf])).waitForLine(/listening/);
   }
   return { lab, guest, fabric, address };
 }

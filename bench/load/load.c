@@ -5,14 +5,17 @@
  *
  *   load serve-tcp ADDRESS PORT               answers a request of SIZE bytes with as many, and closes
  *   load serve-udp ADDRESS PORT               answers every datagram
- *   load connect ADDRESS PORT SECONDS WINDOW  new connection, one request, one answer, close; WINDOW of them at a time
- *   load udp ADDRESS PORT SECONDS WINDOW      datagram and answer; WINDOW sockets with one datagram under way each
+ *   load connect SECONDS WINDOW WAY...        new connection, one request, one answer, close; WINDOW of them at a time
+ *   load udp SECONDS WINDOW WAY...            datagram and answer; WINDOW sockets with one datagram under way each
  *   load arp INTERFACE ADDRESS COUNT          ARP request and reply, one after the other
  *   load fill PROGRAM INTERFACE ADDRESS PORT COUNT  COUNT flows of guests behind INTERFACE, 50,000 to each port from PORT on, by running
  *                                             the pinned PROGRAM on their first frames (BPF_PROG_TEST_RUN)
  *
- * The clients print one line of JSON: how many exchanges went well and how many did not, in how many seconds, and their times in
- * microseconds. A server prints "ready" and goes on until it is killed.
+ * A WAY is NAMESPACE ADDRESS PORT: the path of the network namespace to ask from, and whom to ask. Several ways take turns every TURN_NS, until
+ * each has had its SECONDS: so what else the machine does falls on all of them alike.
+ *
+ * The clients print a line of JSON for each way: how many exchanges went well and how many did not, in how many seconds, and their times
+ * in microseconds. A server prints "ready" and goes on until it is killed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -26,6 +29,7 @@
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -41,13 +45,13 @@
 #define SIZE 64
 #define MAX_EVENTS 256
 #define MAX_WINDOW 1024
+#define MAX_WAYS 8
+#define TURN_NS 40000000ull
 /* An exchange that takes longer has failed, in ns. */
 #define PATIENCE 1000000000ull
 /* Times are kept in steps of a quarter microsecond, up to 16 ms; what takes longer counts as that. */
 #define STEP_NS 250
 #define STEPS 65536
-
-static uint32_t histogram[STEPS];
 
 static void die(const char *what)
 {
@@ -138,33 +142,49 @@ static void serve_udp(const char *address, const char *port)
 	}
 }
 
-static void keep_time(uint64_t ns)
+/* Times of exchanges, in steps of STEP_NS; the last step is for all that took longer. */
+struct times {
+	uint32_t counts[STEPS];
+};
+
+static void keep_time(struct times *times, uint64_t ns)
 {
-	histogram[ns / STEP_NS < STEPS ? ns / STEP_NS : STEPS - 1]++;
+	times->counts[ns / STEP_NS < STEPS ? ns / STEP_NS : STEPS - 1]++;
 }
 
-static double percentile(uint64_t total, double share)
+/* In microseconds. */
+static double percentile(const struct times *times, uint64_t total, double share)
 {
 	uint64_t seen = 0;
 
 	for (uint32_t step = 0; step < STEPS; step++) {
-		seen += histogram[step];
+		seen += times->counts[step];
 		if (seen > total * share)
 			return (step + 0.5) * STEP_NS / 1000.0;
 	}
 	return 0;
 }
 
-static void report(uint64_t good, uint64_t failed, uint64_t elapsed_ns)
+static void report(const struct times *times, uint64_t good, uint64_t failed, uint64_t elapsed_ns)
 {
 	printf("{\"good\": %llu, \"failed\": %llu, \"seconds\": %.6f, \"p50\": %.2f, \"p99\": %.2f}\n", (unsigned long long)good,
-	       (unsigned long long)failed, elapsed_ns / 1e9, percentile(good, 0.5), percentile(good, 0.99));
+	       (unsigned long long)failed, elapsed_ns / 1e9, percentile(times, good, 0.5), percentile(times, good, 0.99));
 }
 
+/* A request and its answer; `begun` is zero while there is none under way. */
 struct exchange {
 	int fd;
 	uint64_t begun;
 	bool answered;
+};
+
+struct way {
+	int namespace;
+	struct sockaddr_in to;
+	int epoll;
+	struct exchange exchanges[MAX_WINDOW];
+	struct times times;
+	uint64_t good, failed, elapsed;
 };
 
 static int open_socket(int type, const struct sockaddr_in *to)
@@ -182,115 +202,142 @@ static int open_socket(int type, const struct sockaddr_in *to)
 	return fd;
 }
 
-static void connect_load(const char *address, const char *port, double seconds, uint32_t window)
+static void finish(struct way *way, struct exchange *exchange, bool good)
 {
-	struct sockaddr_in to = address_of(address, port);
-	struct exchange exchanges[MAX_WINDOW];
-	struct epoll_event events[MAX_EVENTS];
-	int epoll = epoll_create1(0);
-	uint64_t begun = now_ns(), end = begun + seconds * 1e9, good = 0, failed = 0, now;
-	char buffer[SIZE] = { 0 };
-
-	for (uint32_t i = 0; i < window; i++)
-		exchanges[i].fd = -1;
-	while ((now = now_ns()) < end) {
-		for (uint32_t i = 0; i < window; i++) {
-			struct exchange *exchange = &exchanges[i];
-
-			if (exchange->fd >= 0 && now - exchange->begun > PATIENCE) {
-				close(exchange->fd);
-				exchange->fd = -1;
-				failed++;
-			}
-			if (exchange->fd >= 0)
-				continue;
-			exchange->begun = now_ns();
-			exchange->answered = false;
-			exchange->fd = open_socket(SOCK_STREAM, &to);
-			if (exchange->fd < 0)
-				failed++;
-			else
-				watch(epoll, exchange->fd, EPOLLOUT, i);
-		}
-		int count = epoll_wait(epoll, events, MAX_EVENTS, 10);
-
-		for (int e = 0; e < count; e++) {
-			uint32_t i = events[e].data.u32;
-			struct exchange *exchange = &exchanges[i];
-			struct epoll_event reading = { .events = EPOLLIN, .data.u32 = i };
-
-			if (events[e].events & EPOLLOUT && send(exchange->fd, buffer, SIZE, MSG_NOSIGNAL) == SIZE &&
-			    !epoll_ctl(epoll, EPOLL_CTL_MOD, exchange->fd, &reading))
-				continue;
-			ssize_t size = recv(exchange->fd, buffer, SIZE, 0);
-
-			if (size == SIZE) {
-				exchange->answered = true;
-				size = recv(exchange->fd, buffer, SIZE, 0);
-			}
-			if (size < 0 && errno == EAGAIN)
-				continue;
-			if (size == 0 && exchange->answered) {
-				keep_time(now_ns() - exchange->begun);
-				good++;
-			} else {
-				failed++;
-			}
-			close(exchange->fd);
-			exchange->fd = -1;
-		}
+	if (good) {
+		keep_time(&way->times, now_ns() - exchange->begun);
+		way->good++;
+	} else {
+		way->failed++;
 	}
-	report(good, failed, now - begun);
+	exchange->begun = 0;
 }
 
-static void udp_load(const char *address, const char *port, double seconds, uint32_t window)
+static void finish_connection(struct way *way, struct exchange *exchange, bool good)
 {
-	struct sockaddr_in to = address_of(address, port);
-	struct exchange exchanges[MAX_WINDOW];
-	struct epoll_event events[MAX_EVENTS];
-	int epoll = epoll_create1(0);
-	uint64_t begun, end, good = 0, failed = 0, now;
+	finish(way, exchange, good);
+	close(exchange->fd);
+}
+
+static void begin_connection(struct way *way, uint32_t i)
+{
+	struct exchange *exchange = &way->exchanges[i];
+
+	exchange->begun = now_ns();
+	exchange->answered = false;
+	exchange->fd = open_socket(SOCK_STREAM, &way->to);
+	if (exchange->fd < 0)
+		finish(way, exchange, false);
+	else
+		watch(way->epoll, exchange->fd, EPOLLOUT, i);
+}
+
+static void go_on_with_connection(struct way *way, const struct epoll_event *event)
+{
+	uint32_t i = event->data.u32;
+	struct exchange *exchange = &way->exchanges[i];
+	struct epoll_event reading = { .events = EPOLLIN, .data.u32 = i };
+	char buffer[SIZE] = { 0 };
+	ssize_t size;
+
+	if (event->events & EPOLLOUT && send(exchange->fd, buffer, SIZE, MSG_NOSIGNAL) == SIZE &&
+	    !epoll_ctl(way->epoll, EPOLL_CTL_MOD, exchange->fd, &reading))
+		return;
+	size = recv(exchange->fd, buffer, SIZE, 0);
+	if (size == SIZE) {
+		exchange->answered = true;
+		size = recv(exchange->fd, buffer, SIZE, 0);
+	}
+	if (size >= 0 || errno != EAGAIN)
+		finish_connection(way, exchange, size == 0 && exchange->answered);
+}
+
+/* The answer of an exchange given up may still come: an answer is known by the time that it carries. */
+static void begin_datagram(struct way *way, uint32_t i)
+{
+	struct exchange *exchange = &way->exchanges[i];
 	char buffer[SIZE] = { 0 };
 
-	for (uint32_t i = 0; i < window; i++) {
-		exchanges[i].fd = open_socket(SOCK_DGRAM, &to);
-		if (exchanges[i].fd < 0)
-			die("connect");
-		exchanges[i].begun = 0;
-		watch(epoll, exchanges[i].fd, EPOLLIN, i);
-	}
-	begun = now_ns();
-	end = begun + seconds * 1e9;
-	/* The answer of an exchange given up may still come: it is told by the time that it carries. */
-	while ((now = now_ns()) < end) {
+	exchange->begun = now_ns();
+	memcpy(buffer, &exchange->begun, sizeof(exchange->begun));
+	send(exchange->fd, buffer, SIZE, 0);
+}
+
+static void go_on_with_datagram(struct way *way, const struct epoll_event *event)
+{
+	struct exchange *exchange = &way->exchanges[event->data.u32];
+	char buffer[SIZE];
+
+	while (recv(exchange->fd, buffer, SIZE, 0) == SIZE)
+		if (exchange->begun && !memcmp(buffer, &exchange->begun, sizeof(exchange->begun)))
+			finish(way, exchange, true);
+}
+
+/* What differs between the two kinds of exchange. */
+struct kind {
+	void (*begin)(struct way *way, uint32_t i);
+	void (*go_on)(struct way *way, const struct epoll_event *event);
+	void (*finish)(struct way *way, struct exchange *exchange, bool good);
+};
+
+static const struct kind connections = { begin_connection, go_on_with_connection, finish_connection };
+static const struct kind datagrams = { begin_datagram, go_on_with_datagram, finish };
+
+/* Begins exchanges for TURN_NS, and sees those that are under way then to their end. */
+static void take_turn(struct way *way, const struct kind *kind, uint32_t window)
+{
+	uint64_t begun = now_ns(), now = begun;
+	struct epoll_event events[MAX_EVENTS];
+	uint32_t under_way;
+
+	if (setns(way->namespace, CLONE_NEWNET))
+		die("setns");
+	do {
+		under_way = 0;
 		for (uint32_t i = 0; i < window; i++) {
-			struct exchange *exchange = &exchanges[i];
+			struct exchange *exchange = &way->exchanges[i];
 
-			if (exchange->begun && now - exchange->begun < PATIENCE)
-				continue;
-			if (exchange->begun)
-				failed++;
-			exchange->begun = now_ns();
-			memcpy(buffer, &exchange->begun, sizeof(exchange->begun));
-			send(exchange->fd, buffer, SIZE, 0);
+			if (exchange->begun && now > exchange->begun + PATIENCE)
+				kind->finish(way, exchange, false);
+			if (!exchange->begun && now - begun < TURN_NS)
+				kind->begin(way, i);
+			under_way += exchange->begun != 0;
 		}
-		int count = epoll_wait(epoll, events, MAX_EVENTS, 10);
+		int count = epoll_wait(way->epoll, events, MAX_EVENTS, 10);
 
-		for (int e = 0; e < count; e++) {
-			struct exchange *exchange = &exchanges[events[e].data.u32];
+		for (int e = 0; e < count; e++)
+			kind->go_on(way, &events[e]);
+		now = now_ns();
+	} while (under_way || now - begun < TURN_NS);
+	way->elapsed += now - begun;
+}
 
-			while (recv(exchange->fd, buffer, SIZE, 0) == SIZE) {
-				if (memcmp(buffer, &exchange->begun, sizeof(exchange->begun)))
-					continue;
-				keep_time(now_ns() - exchange->begun);
-				good++;
-				exchange->begun = now_ns();
-				memcpy(buffer, &exchange->begun, sizeof(exchange->begun));
-				send(exchange->fd, buffer, SIZE, 0);
-			}
-		}
+static void open_way(struct way *way, char **argument, const struct kind *kind, uint32_t window)
+{
+	way->namespace = open(argument[0], O_RDONLY | O_CLOEXEC);
+	if (way->namespace < 0 || setns(way->namespace, CLONE_NEWNET))
+		die(argument[0]);
+	way->to = address_of(argument[1], argument[2]);
+	way->epoll = epoll_create1(0);
+	for (uint32_t i = 0; kind == &datagrams && i < window; i++) {
+		way->exchanges[i].fd = open_socket(SOCK_DGRAM, &way->to);
+		if (way->exchanges[i].fd < 0)
+			die("connect");
+		watch(way->epoll, way->exchanges[i].fd, EPOLLIN, i);
 	}
-	report(good, failed, now - begun);
+}
+
+static void exchange_load(const struct kind *kind, double seconds, uint32_t window, uint32_t count, char **arguments)
+{
+	static struct way ways[MAX_WAYS];
+
+	for (uint32_t i = 0; i < count; i++)
+		open_way(&ways[i], arguments + 3 * i, kind, window);
+	while (ways[count - 1].elapsed < seconds * 1e9)
+		for (uint32_t i = 0; i < count; i++)
+			take_turn(&ways[i], kind, window);
+	for (uint32_t i = 0; i < count; i++)
+		report(&ways[i].times, ways[i].good, ways[i].failed, ways[i].elapsed);
 }
 
 static void arp_load(const char *interface, const char *address, uint64_t count)
@@ -303,6 +350,7 @@ static void arp_load(const char *interface, const char *address, uint64_t count)
 	int fd = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ARP));
 	struct in_addr target = address_of(address, "0").sin_addr, own;
 	struct ifreq request = { 0 };
+	static struct times times;
 	uint64_t begun = now_ns(), good = 0;
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)&at, sizeof(at)))
@@ -342,10 +390,10 @@ static void arp_load(const char *interface, const char *address, uint64_t count)
 		}
 		if (!answered)
 			continue;
-		keep_time(now_ns() - sent);
+		keep_time(&times, now_ns() - sent);
 		good++;
 	}
-	report(good, count - good, now_ns() - begun);
+	report(&times, good, count - good, now_ns() - begun);
 }
 
 /* SYNs, since a TCP flow lives the longest when nothing comes after the first frame: 60 s. Checksums are nobody's concern here. */
@@ -364,6 +412,7 @@ static void fill(const char *program, const char *interface, const char *address
 	struct __sk_buff context = { .ifindex = if_nametoindex(interface) };
 	char out[256];
 	union bpf_attr get = { .pathname = (uint64_t)(uintptr_t)program }, run = { 0 };
+	static const struct times times;
 	uint64_t begun = now_ns(), failed = 0;
 
 	frame.ip.daddr = address_of(address, "0").sin_addr.s_addr;
@@ -385,22 +434,21 @@ static void fill(const char *program, const char *interface, const char *address
 		/* TC_ACT_REDIRECT: on its way to the backend. */
 		failed += run.test.retval != 7;
 	}
-	report(count - failed, failed, now_ns() - begun);
+	report(&times, count - failed, failed, now_ns() - begun);
 }
 
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
-	uint32_t window = argc == 6 ? atoi(argv[5]) : 0;
+	const struct kind *kind = !strcmp(what, "connect") ? &connections : !strcmp(what, "udp") ? &datagrams : NULL;
+	uint32_t window = argc > 3 ? atoi(argv[3]) : 0, ways = argc > 4 ? (argc - 4) / 3 : 0;
 
 	if (!strcmp(what, "serve-tcp") && argc == 4)
 		serve_tcp(argv[2], argv[3]);
 	else if (!strcmp(what, "serve-udp") && argc == 4)
 		serve_udp(argv[2], argv[3]);
-	else if (!strcmp(what, "connect") && window > 0 && window <= MAX_WINDOW)
-		connect_load(argv[2], argv[3], atof(argv[4]), window);
-	else if (!strcmp(what, "udp") && window > 0 && window <= MAX_WINDOW)
-		udp_load(argv[2], argv[3], atof(argv[4]), window);
+	else if (kind && window > 0 && window <= MAX_WINDOW && ways > 0 && ways <= MAX_WAYS && argc == (int)(4 + 3 * ways))
+		exchange_load(kind, atof(argv[2]), window, ways, argv + 4);
 	else if (!strcmp(what, "arp") && argc == 5)
 		arp_load(argv[2], argv[3], strtoull(argv[4], NULL, 10));
 	else if (!strcmp(what, "fill") && argc == 7)
