@@ -413,7 +413,11 @@ static __always_inline void follow_tcp(struct flow *flow, __u8 flags, __u8 from)
 static __always_inline void follow_flow(const struct __sk_buff *skb, const struct frame *frame, const struct flow_key *key,
 					struct flow *flow, __u8 from)
 {
-	flow->last_seen = coarse_now();
+	__u64 now = coarse_now();
+
+	/* What is as it was is not written: see struct flow. */
+	if (flow->last_seen != now)
+		flow->last_seen = now;
 	if (from == FLOW_GUEST) {
 		__sync_fetch_and_add(&flow->frames_out, 1);
 		__sync_fetch_and_add(&flow->bytes_out, skb->len);
@@ -421,11 +425,11 @@ static __always_inline void follow_flow(const struct __sk_buff *skb, const struc
 		__sync_fetch_and_add(&flow->frames_in, 1);
 		__sync_fetch_and_add(&flow->bytes_in, skb->len);
 	}
-	if (from != flow->opener)
+	if (from != flow->opener && !flow->answered)
 		flow->answered = 1;
 	if (key->protocol == IPPROTO_TCP)
 		follow_tcp(flow, frame->l4.tcp_flags, from);
-	else if (flow->answered)
+	else if (flow->answered && flow->state != FLOW_ESTABLISHED)
 		flow->state = FLOW_ESTABLISHED;
 }
 

@@ -255,35 +255,44 @@ struct reverse_key {
 	__u8 pad[2];
 };
 
-/* Values of the maps inside flows. */
+/*
+ * Values of the maps inside flows. The order is that of who writes: the two ends' frames are often met on different CPUs, and a cache line that one
+ * writes is far away for the other. With what the kernel puts before it (104 bytes, since Linux 6.1) the first 24 bytes share a line with
+ * the end of the key, the next 64 are one, and so are the last 64.
+ */
 struct flow {
-	__u64 last_seen;              /* ns, CLOCK_MONOTONIC (bpf_ktime_get_ns) */
-	__u64 opened;                 /* the same clock */
+	/* Read by both, written now and then. */
+	__u64 last_seen;              /* ns, CLOCK_MONOTONIC, as of the tick (bpf_ktime_get_coarse_ns) */
+	__u8 guest_mac[6];            /* both MACs are those of the guest's last frame */
+	__u8 service_mac[6];          /* the MAC that the guest addressed; replies come from it */
+	__u8 state;                   /* enum flow_state */
+	__u8 fins;                    /* enum flow_end, or'ed: who has sent FIN */
+	__u8 opener;                  /* enum flow_end */
+	__u8 answered;                /* not zero: the other end has sent something */
+
+	/* For frames of the guest. */
 	__u64 frames_out;             /* guest to backend */
 	__u64 bytes_out;
-	__u64 frames_in;              /* backend to guest */
-	__u64 bytes_in;
 	struct ip_address backend;
 	struct ip_address nat;
 	__u32 ifindex;                /* fabric: egress interface; host-local: zero */
 	__u32 service;                /* id */
 	__be16 backend_port;
 	__be16 nat_port;
-	__u8 guest_mac[6];            /* both MACs are those of the guest's last frame */
-	__u8 service_mac[6];          /* the MAC that the guest addressed; replies come from it */
 	__u8 kind;                    /* enum backend_kind */
-	__u8 state;                   /* enum flow_state */
-	__u8 fins;                    /* enum flow_end, or'ed: who has sent FIN */
-	__u8 response_hop_limit;
-	__u8 opener;                  /* enum flow_end */
-	__u8 answered;                /* not zero: the other end has sent something */
-	__u8 pad[2];
-	__u32 ended;                  /* not zero: somebody is taking the flow away, see end_flow() */
-	__u32 pad2;
-	__u64 added_frames_out;       /* as much of the counts above as stands in service_counters */
+	__u8 pad[3];
+
+	/* For frames of the backend; and what is seldom used. */
+	__u64 frames_in;              /* backend to guest */
+	__u64 bytes_in;
+	__u64 opened;                 /* the same clock as last_seen */
+	__u64 added_frames_out;       /* as much of the counts as stands in service_counters */
 	__u64 added_bytes_out;
 	__u64 added_frames_in;
 	__u64 added_bytes_in;
+	__u32 ended;                  /* not zero: somebody is taking the flow away, see end_flow() */
+	__u8 response_hop_limit;
+	__u8 pad2[3];
 };
 
 /* By which fields of theirs flows are looked for, or'ed. */
