@@ -20,7 +20,7 @@ export function parseExposition(text: string): Map<string, Family> {
     if (line === "") continue;
     const help = /^# HELP ([a-zA-Z_:][\w:]*) (.+)$/.exec(line);
     const type = /^# TYPE ([a-zA-Z_:][\w:]*) (counter|gauge|histogram|summary)$/.exec(line);
-    const sample = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (nan|[+-]?inf|[-+.\de]+)$/i.exec(line);
+    const sample = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (nan|[+-]?inf|[-+.\de]+)$/is.exec(line);
     if (help !== null) {
       const [, name = "", words = ""] = help;
       if (families.has(name)) throw new Error(`${name} is there twice`);
