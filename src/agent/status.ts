@@ -182,16 +182,11 @@ export function serviceState({ service, backends }: ResolvedService): ServiceSta
 
 function backendStatus(backend: ResolvedService["backends"][number]): BackendStatus {
   const { name, address, port, health } = backend;
-  const where = { name, address, port, health };
   const use = useOf(backend);
-  if (!use.inUse) return { ...where, state: "out of use", reason: use.reason };
+  // Written out, with no spread: there are thousands, made anew for each scrape of the metrics, and a copied object takes several times the memory.
+  if (!use.inUse) return { name, address, port, health, state: "out of use", reason: use.reason };
   const { entry } = use;
-  if (entry.kind === "host-local") return { ...where, state: "in use", kind: entry.kind };
-  return {
-    ...where,
-    state: "in use",
-    kind: entry.kind,
-    source: entry.source,
-    ...(use.interface === undefined ? {} : { interface: use.interface }),
-  };
+  if (entry.kind === "host-local") return { name, address, port, health, state: "in use", kind: entry.kind };
+  const { kind, source } = entry;
+  return { name, address, port, health, state: "in use", kind, source, interface: use.interface };
 }

@@ -50,9 +50,7 @@ function headOf(name: string, help: string, type: string): string[] {
 /** `name{label="value",...} number`. Numbers beyond 2^53 lose their last digits, as they do in Prometheus. */
 function sampleLine(name: string, [labels, value]: Sample): string {
   let list = "";
-  for (const [label, text] of Object.entries(labels)) {
-    list += `${list === "" ? "" : ","}${label}="${escaped(text)}"`;
-  }
+  for (const label in labels) list += `${list === "" ? "" : ","}${label}="${escaped(labels[label]!)}"`;
   return list === "" ? `${name} ${Number(value)}` : `${name}{${list}} ${Number(value)}`;
 }
 
