@@ -20,7 +20,7 @@ test("a packet of an open flow, with few and many flows in the table", async () 
     for (const name of names) hosts.set(name, await openHostForFlows());
     for (const name of names) await fillFlows(hosts.get(name)!.lab, COUNTS[name]);
     const ways = Object.fromEntries(
-      names.map((name) => [name, { ...hosts.get(name)!, address: SERVICE, port: UDP_PORT }]),
+      names.map((name) => [name, { ...hosts.get(name)!, address: SERVICE, port: UDP_PORT, peer: false }]),
     );
     const results = await loadRounds(ROUNDS, ways, { kind: "udp", window: 1, seconds: SECONDS });
     record({

@@ -13,7 +13,7 @@ import { arpRequest } from "../src/packet/build.ts";
 import { ONLINK } from "../test/support/agent.ts";
 import { output } from "../test/support/commands.ts";
 import { WEB } from "../test/support/guest.ts";
-import { buildLoad, runLoad } from "./load.ts";
+import { runLoad, waitForArpReply } from "./load.ts";
 import { record } from "./record.ts";
 import { rounds } from "./rounds.ts";
 
@@ -40,13 +40,6 @@ async function openWay(start: (lab: Lab, guest: Guest) => Promise<LabProcess>): 
   const lab = await openLab();
   const guest = await lab.addGuest(WEB);
   return { lab, guest, responder: await start(lab, guest) };
-}
-
-/** Asks until somebody answers: farpd looks first whether the address is another's, and forgets after a while that it was not. */
-async function warmUp({ guest }: Way, address: string): Promise<void> {
-  // Not by arping, which does not take replies by broadcast, as farpd's are.
-  const ask = [buildLoad(), "arp", "eth0", address, "1"];
-  await waitFor("an answer", async () => JSON.parse(await output(guest, ask)).good === 1, 60_000);
 }
 
 /** One flood; how many replies came a second. */
@@ -131,7 +124,7 @@ test("the responder in user space", async () => {
       unit: "us",
       values: await inTurn(async (name) => {
         const { guest } = ways[name];
-        await warmUp(ways[name], ADDRESS[name]);
+        await waitForArpReply(ways[name].guest, ADDRESS[name]);
         return (await runLoad(guest, "arp", "eth0", ADDRESS[name], String(SINGLES[name]))).p50;
       }),
       targets: [],
@@ -157,7 +150,7 @@ test("the responder in user space", async () => {
       work: "Replies under a flood",
       unit: "replies/s",
       values: await inTurn(async (name) => {
-        await warmUp(ways[name], ADDRESS[name]);
+        await waitForArpReply(ways[name].guest, ADDRESS[name]);
         const replies = await flood(ways[name], ADDRESS[name]);
         await settle(ways[name]);
         return replies;

@@ -1,6 +1,6 @@
 /** Datagrams of 64 bytes and their answers: as many as go, and the time that one takes when it is alone. */
 import { test } from "vitest";
-import { figuresOf, loadRounds, rateOf } from "./load.ts";
+import { failuresOf, figuresOf, loadRounds, rateOf } from "./load.ts";
 import { record } from "./record.ts";
 import { loadWays, openWays } from "./ways.ts";
 
@@ -20,10 +20,10 @@ test("UDP through a service, directly, and through nftables", async () => {
       unit: "answers/s",
       values: figuresOf(many, rateOf),
       targets: [{ way: "onlink", against: "nftables", bound: "at least", limit: 1 }],
-      notes: [],
+      notes: failuresOf(many),
     });
     const alone = await loadRounds(ROUNDS, ways, { kind: "udp", window: 1, seconds: SECONDS });
-    const common = { part: "udp", unit: "us", notes: [] };
+    const common = { part: "udp", unit: "us", notes: failuresOf(alone) };
     record({
       ...common,
       work: `Time to a ${side} backend and back, p50`,

@@ -65,8 +65,14 @@ export async function openWays(): Promise<{ [name in WayName]: Way } & AsyncDisp
 
 /** The ways to where load.c serves. */
 export function loadWays(ways: Record<WayName, Way>, side: Side): Record<WayName, LoadWay> {
-  const to = ({ lab, guest, address }: Way) => ({ lab, guest, address: address[side], port: PORT.load });
-  return { onlink: to(ways.onlink), direct: to(ways.direct), nftables: to(ways.nftables) };
+  const to = ({ lab, guest, address }: Way, peer: boolean) => ({
+    lab,
+    guest,
+    address: address[side],
+    port: PORT.load,
+    peer,
+  });
+  return { onlink: to(ways.onlink, false), direct: to(ways.direct, true), nftables: to(ways.nftables, true) };
 }
 
 /**
