@@ -435,7 +435,8 @@ static __always_inline void follow_flow(const struct __sk_buff *skb, const struc
 
 /*
  * Takes a flow of another version's maps over, or, where it has been taken over before, what has become of it since. `scratch` has its key
- * and itself. False where there is no room, its vif is gone, or its port has another owner now. Not limited: it was let in before.
+ * and itself. Of two flows of the same ends the one that was opened last goes on. False where that is not this one, where there is no room, its
+ * vif is gone, or its port has another owner now. Not limited: it was let in before.
  */
 static __always_inline bool carry_flow(struct scratch *scratch)
 {
@@ -449,7 +450,9 @@ static __always_inline bool carry_flow(struct scratch *scratch)
 	if (!shard || !state || !total)
 		return false;
 	flow = bpf_map_lookup_elem(shard, key);
-	if (flow) {
+	if (flow && flow->opened > carried->opened)
+		return false;
+	if (flow && flow->opened == carried->opened) {
 		flow->fins |= carried->fins;
 		if (carried->state > flow->state)
 			flow->state = carried->state;
@@ -457,6 +460,8 @@ static __always_inline bool carry_flow(struct scratch *scratch)
 			flow->last_seen = carried->last_seen;
 		return true;
 	}
+	if (flow)
+		end_flow(shard, key, flow);
 	carried->ended = 0;
 	scratch->reverse_key = reverse_key_of(key, carried);
 	if (bpf_map_update_elem(&reverse, &scratch->reverse_key, key, BPF_NOEXIST))

@@ -155,6 +155,9 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 	}
 
 	learn_guest(frame, ifindex);
+	/* Its flow may be there when it comes again. */
+	if (settings->carrying_flows && key->protocol == IPPROTO_TCP && !opens_tcp(frame))
+		return drop(skb, ifindex, REASON_NO_FLOW);
 	__builtin_memset(&service_key, 0, sizeof(service_key));
 	service_key.address = key->service;
 	service_key.port = key->service_port;

@@ -242,7 +242,10 @@ int onlink_fabric(struct __sk_buff *skb)
 	reverse_key->nat_port = frame->l4.destination_port;
 	reverse_key->protocol = frame->head.ip.protocol;
 	flow = find_reverse(reverse_key, &scratch->key);
-	return flow ? send_to_guest(skb, scratch, flow, SIDE_FABRIC) : UNTOUCHED;
+	if (flow)
+		return send_to_guest(skb, scratch, flow, SIDE_FABRIC);
+	/* The host's stack would answer with a RST, and the backend forget a connection whose flow is there a moment later. */
+	return settings->carrying_flows ? drop(skb, 0, REASON_NO_FLOW) : UNTOUCHED;
 }
 
 /*

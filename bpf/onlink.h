@@ -56,6 +56,7 @@ struct settings {
 	__u32 timeout_icmp;
 	__u32 flow_events;            /* not zero: events of flows opened and closed are wanted */
 	__u32 other_addresses;        /* not zero: service addresses may lie outside 169.254/16 */
+	__u32 carrying_flows;         /* not zero: flows of another version are on their way into these maps */
 	__u32 hash_seed;              /* random, so that guests cannot choose the shard of their flows */
 };
 

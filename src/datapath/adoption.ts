@@ -4,13 +4,14 @@
  *
  * New maps are made, and filled, in `next-maps/`, beside links to those that are kept. Then `maps/` becomes `former-maps-1/` and `next-maps/`
  * becomes `maps/`; the new programs take the old ones' places on the interfaces, one by one; the flows that the old programs have opened
- * meanwhile are carried over as well; and the former maps go. Whoever is killed in between leaves the next start enough to go on from.
+ * meanwhile are carried over as well; and the former maps go. While flows are on their way, frames of no flow that would be answered with a RST are
+ * dropped (`carrying_flows`): they come again. Whoever is killed in between leaves the next start enough to go on from.
  */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { ETHERNET_HEADER_LENGTH } from "../packet/ethernet.ts";
 import { isShardName, shardAttributes, shardName } from "./flows.ts";
-import { FLOW_SHARDS, u32Layout, vifStateLayout } from "./layout.ts";
+import { FLOW_SHARDS, settingsLayout, u32Layout, vifStateLayout } from "./layout.ts";
 import {
   type BpfObject,
   closeFd,
@@ -154,13 +155,28 @@ export function adoptMaps(
     renameSync(plan.dir, maps);
   }
   const former = formerFolders(pinDir);
-  if (former.length > 0) renew();
+  if (former.length > 0) {
+    markCarrying(object, 1);
+    renew();
+  }
   let flows = 0;
   for (const dir of former) {
     flows += carryFlows(dir, maps, carry);
     removeFolder(dir);
   }
+  markCarrying(object, 0);
   return { kept: forPeople(kept), carried: forPeople(carried), replaced: forPeople(replaced), flows };
+}
+
+/** Says in the settings whether flows are on their way; an agent that was killed may have left that they are. */
+function markCarrying(object: BpfObject, carryingFlows: 0 | 1): void {
+  const map = mapFd(object, "settings");
+  const key = u32Layout.encode({ value: 0 });
+  const value = new Uint8Array(settingsLayout.size);
+  lookupElement(map, key, value);
+  const settings = settingsLayout.read(value);
+  if (settings.carryingFlows !== carryingFlows)
+    updateElement(map, key, settingsLayout.encode({ ...settings, carryingFlows }));
 }
 
 /** The shards are `flows`, as far as people are concerned. */

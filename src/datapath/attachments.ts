@@ -144,9 +144,13 @@ function soon(step: () => void): () => void {
   return () => clearTimeout(timer);
 }
 
-/** Puts the programs in the places of those that are attached, without a gap. What is gone, or another's by now, is left alone. */
+/**
+ * Puts the programs in the places of those that are attached, without a gap. What is gone, or another's by now, is left alone. Those on vifs come last:
+ * where they open flows in new maps, the answers must not meet a program that looks in the former ones.
+ */
 export function renewAll(pinDir: string, program: (name: ProgramName) => number): void {
-  for (const { program: name, ifindex, how } of listAttachments(pinDir)) {
+  const isVif = (attachment: Attachment) => Number(attachment.program === "vif");
+  for (const { program: name, ifindex, how } of listAttachments(pinDir).sort((a, b) => isVif(a) - isVif(b))) {
     if (how === "tcx") renewLink(pinDir, name, program(name), ifindex);
     else if (hasFilter(filterPlace(name, ifindex))) attachByFilter(pinDir, name, program(name), ifindex);
   }

@@ -24,8 +24,8 @@ import { hexDump, toHex } from "../packet/hex.ts";
 import { TCP_FLAG } from "../packet/tcp.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
 import { shardAttributes } from "./flows.ts";
-import { flowKeyLayout, flowLayout } from "./layout.ts";
-import { closeFd, createMap, pinObject, updateElement } from "./libbpf.ts";
+import { flowKeyLayout, flowLayout, settingsLayout, u32Layout } from "./layout.ts";
+import { closeFd, createMap, getPinned, lookupElement, pinObject, updateElement } from "./libbpf.ts";
 import { allFlows, HOST_MAC, METADATA_ADDRESS, openPrivateBpffs, SERVICE, SETTINGS, VIF } from "./testing.ts";
 import type { Counters, Datapath, ProgramName, Reason } from "./types.ts";
 
@@ -868,5 +868,57 @@ describe("adoption", () => {
       expect.arrayContaining([0, 1]),
     );
     expect(readdirSync(join(pinDir, "maps"))).not.toContain("flows_40");
+  });
+
+  it("of two flows of the same ends, the one that was opened last goes on", () => {
+    redirected("vif", query());
+    const [key, flow] = allFlows(datapath)[0]!;
+    for (const [name, later] of [
+      ["flows_40", 1],
+      ["flows_41", 2],
+      ["flows_42", 1],
+    ] as const) {
+      const further = createMap(name, shardAttributes(1024));
+      pinObject(further, join(pinDir, "maps", name));
+      const opened = flow.opened + BigInt(later);
+      const natPort = flow.natPort + later;
+      updateElement(
+        further,
+        flowKeyLayout.encode(key),
+        flowLayout.encode({ ...flow, ...UNSEEN, opened, natPort }),
+      );
+      closeFd(further);
+    }
+    again(4096);
+    expect(allFlows(datapath)).toMatchObject([[key, { natPort: flow.natPort + 2 }]]);
+    expect(datapath.flowCount()).toBe(1);
+  });
+
+  it("while flows are on their way, what belongs to none is dropped, not answered; the next start ends that", () => {
+    datapath.setVif(LOOPBACK, { ...VIF, unknownPort: "reject" });
+    const fromBackend = tcpFrame({
+      ...{ sourceMac: ROUTER_MAC, destinationMac: LOOPBACK_MAC, source: "192.0.2.10" },
+      ...{ destination: FABRIC_SOURCE, sourcePort: 8443, destinationPort: 61001, flags: TCP_FLAG.ack },
+    });
+    const fromUs = syn({ flags: TCP_FLAG.ack });
+    expectUnchanged("fabric", fromBackend, UNTOUCHED);
+    expect(datapath.run("vif", fromUs).verdict).toBe(REDIRECT);
+
+    const settings = getPinned(join(pinDir, "maps", "settings"))!;
+    const first = u32Layout.encode({ value: 0 });
+    const bytes = new Uint8Array(settingsLayout.size);
+    lookupElement(settings, first, bytes);
+    updateElement(
+      settings,
+      first,
+      settingsLayout.encode({ ...settingsLayout.read(bytes), carryingFlows: 1 }),
+    );
+    closeFd(settings);
+    expectUnchanged("fabric", fromBackend, DROP);
+    expectUnchanged("vif", fromUs, DROP);
+    redirected("vif", syn());
+
+    again(1024);
+    expectUnchanged("fabric", fromBackend, UNTOUCHED);
   });
 });

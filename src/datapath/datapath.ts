@@ -180,11 +180,11 @@ function overObject(
         kind === "fabric" ? { kind, address, port, source, ifindex } : { kind, address, port },
     }),
     settings: () => {
-      const { hashSeed, otherAddresses: _, flowEvents, ...value } = storedSettings();
+      const { hashSeed, otherAddresses: _, carryingFlows: __, flowEvents, ...value } = storedSettings();
       return hashSeed === 0 ? undefined : { ...value, flowEvents: flowEvents !== 0 };
     },
     setSettings: ({ flowEvents, ...value }) => {
-      const { hashSeed, otherAddresses } = storedSettings();
+      const { hashSeed, otherAddresses, carryingFlows } = storedSettings();
       updateElement(
         settings,
         first,
@@ -192,6 +192,7 @@ function overObject(
           ...value,
           flowEvents: Number(flowEvents),
           otherAddresses,
+          carryingFlows,
           // The seed says in which shard a flow is found: it is drawn once for all.
           hashSeed: hashSeed || randomInt(1, 2 ** 32),
         }),

@@ -62,6 +62,7 @@ export const settingsLayout = struct("settings", {
   timeout_icmp: u32,
   flow_events: u32,
   other_addresses: u32,
+  carrying_flows: u32,
   hash_seed: u32,
 });
 
