@@ -131,9 +131,7 @@ static __noinline int open_from_host(struct __sk_buff *skb, struct scratch *scra
 	return flow ? send_to_guest(skb, scratch, flow, SIDE_HOST) : drop(skb, key->vif, REASON_LIMIT);
 }
 
-/* From the host: tc egress on onlink0, which leads nowhere else. */
-SEC("tc")
-int onlink_host(struct __sk_buff *skb)
+static __always_inline int frame_from_host(struct __sk_buff *skb)
 {
 	struct settings *settings = get_settings();
 	struct scratch *scratch = get_scratch();
@@ -178,6 +176,22 @@ int onlink_host(struct __sk_buff *skb)
 		flow = NULL;
 	}
 	return flow ? send_to_guest(skb, scratch, flow, SIDE_HOST) : open_from_host(skb, scratch);
+}
+
+/*
+ * From the host: tc egress on onlink0, which leads nowhere else. What is dropped crosses to the other end, which takes nothing that is not addressed
+ * to it: were it dropped here, its sender would be told, and TCP, taking that for local congestion, would send again twice a second
+ * without backing off (tcp_retransmit_timer). Multicast the other end would take.
+ */
+SEC("tc")
+int onlink_host(struct __sk_buff *skb)
+{
+	int verdict = frame_from_host(skb);
+	__u8 first;
+
+	if (verdict != DROP || bpf_skb_load_bytes(skb, 0, &first, sizeof(first)) || is_multicast_mac(&first))
+		return verdict;
+	return TC_ACT_OK;
 }
 
 static __always_inline bool is_fabric_port(const struct settings *settings, __be16 port)

@@ -32,6 +32,8 @@ import type { Counters, Datapath, ProgramName, Reason } from "./types.ts";
 /** TC_ACT_*: what a program returns. */
 const UNTOUCHED = -1;
 const DROP = 2;
+/** From the host: on to the other end of onlink0, where nobody takes it. */
+const TO_NOBODY = 0;
 const REDIRECT = 7;
 
 const LOOPBACK = 1;
@@ -629,9 +631,12 @@ describe("what is for a service address and not served is dropped, unchanged, an
       source: "127.0.0.1",
       destination: METADATA_ADDRESS,
     };
-    expectUnchanged("host", udpFrame({ ...stray, sourcePort: 5353, destinationPort: 40000 }), DROP);
-    expectUnchanged("host", echoRequest({ ...stray, identifier: 1, sequence: 1 }), DROP);
-    expect(counted()).toEqual({ "no-flow": 2 });
+    expectUnchanged("host", udpFrame({ ...stray, sourcePort: 5353, destinationPort: 40000 }), TO_NOBODY);
+    expectUnchanged("host", echoRequest({ ...stray, identifier: 1, sequence: 1 }), TO_NOBODY);
+    // Multicast the other end would take.
+    const multicast = { ...stray, destinationMac: "01:00:5e:00:00:fb", destination: "224.0.0.251" };
+    expectUnchanged("host", udpFrame({ ...multicast, sourcePort: 5353, destinationPort: 5353 }), DROP);
+    expect(counted()).toEqual({ "no-flow": 3 });
   });
 });
 

@@ -35,6 +35,9 @@ import { inNetworkNamespace, makeNetworkNamespace } from "../../src/linux/namesp
 import { openRtnetlink } from "../../src/linux/rtnetlink.ts";
 import { FABRIC, HOST, PLAIN_VIF, VIF } from "../../src/model/cases.ts";
 
+const TC_ACT_OK = 0;
+const TC_ACT_SHOT = 2;
+
 /** What the programs did with a frame. */
 export interface KernelResult {
   /** -1 untouched, 2 drop, 7 sent (TC_ACT_UNSPEC, TC_ACT_SHOT, TC_ACT_REDIRECT). */
@@ -145,7 +148,9 @@ export function openKernel() {
         const reasons = Object.entries(REASONS).flatMap(([name, reason]) =>
           counted[reason]! > before[reason]! ? [name as Reason] : [],
         );
-        return { ...result, reasons };
+        // What the host sends and nobody gets: it ends at the other end of onlink0.
+        const verdict = program === "host" && result.verdict === TC_ACT_OK ? TC_ACT_SHOT : result.verdict;
+        return { ...result, verdict, reasons };
       } catch (error) {
         if (error instanceof DatapathError && error.errno === 22) return undefined;
         throw error;
