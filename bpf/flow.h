@@ -472,6 +472,9 @@ static __always_inline bool carry_flow(struct scratch *scratch)
 	}
 	__sync_fetch_and_add(&state->flows, 1);
 	__sync_fetch_and_add(total, 1);
+	/* So that what it carries from now on is counted: a version without these counters made none when it opened. */
+	if (carried->service)
+		counters_of_service(carried->service);
 	return true;
 }
 

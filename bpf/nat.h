@@ -171,6 +171,8 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 	if (key->protocol == IPPROTO_TCP && !opens_tcp(frame))
 		return vif->flags & VIF_REJECT_UNKNOWN_PORT ? reject(skb, frame, REASON_NO_FLOW) : drop(skb, ifindex, REASON_NO_FLOW);
 	reason = open_flow(scratch, service, former);
+	if (reason == REASON_NO_BACKEND)
+		return drop(skb, ifindex, reason);
 	flow = bpf_map_lookup_elem(shard, key);
 	if (flow)
 		return send_to_backend(skb, scratch, flow);

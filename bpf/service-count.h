@@ -45,6 +45,11 @@ static __always_inline void add_to_service(struct flow *flow)
 	counters = bpf_map_lookup_elem(&service_counters, &flow->service);
 	if (!counters)
 		return;
+	/* The flow began anew (open_flow) while another CPU was here: nothing of the new one stands in the counters yet. */
+	if (frames_out < flow->added_frames_out || frames_in < flow->added_frames_in) {
+		flow->added_frames_out = flow->added_bytes_out = flow->added_frames_in = flow->added_bytes_in = 0;
+		return;
+	}
 	__sync_fetch_and_add(&counters->frames_out, frames_out - flow->added_frames_out);
 	__sync_fetch_and_add(&counters->bytes_out, bytes_out - flow->added_bytes_out);
 	__sync_fetch_and_add(&counters->frames_in, frames_in - flow->added_frames_in);

@@ -151,8 +151,13 @@ function soon(step: () => void): () => void {
 export function renewAll(pinDir: string, program: (name: ProgramName) => number): void {
   const isVif = (attachment: Attachment) => Number(attachment.program === "vif");
   for (const { program: name, ifindex, how } of listAttachments(pinDir).sort((a, b) => isVif(a) - isVif(b))) {
-    if (how === "tcx") renewLink(pinDir, name, program(name), ifindex);
-    else if (hasFilter(filterPlace(name, ifindex))) attachByFilter(pinDir, name, program(name), ifindex);
+    try {
+      if (how === "tcx") renewLink(pinDir, name, program(name), ifindex);
+      else if (hasFilter(filterPlace(name, ifindex))) attachByFilter(pinDir, name, program(name), ifindex);
+    } catch (error) {
+      // An interface that went in this very moment is no reason not to go on with the others.
+      if (isAttached(pinDir, name, ifindex)) throw error;
+    }
   }
 }
 
