@@ -371,6 +371,18 @@ describe("the parser", () => {
     expect(parser.next()).toMatchObject({ kind: "head", head: { method: "GET" } });
   });
 
+  it("does not keep it for what comes behind a whole message either", () => {
+    const parser = requestParser();
+    const memory = Buffer.alloc(65_536);
+    const text = `GET / HTTP/1.1\r\n${HOST}\r\n`;
+    memory.write(`${text}GET`);
+    parser.feed(memory.subarray(0, text.length + 3));
+    expect([parser.next()?.kind, parser.next()?.kind]).toEqual(["head", "end"]);
+    memory.fill(0);
+    parser.feed(Buffer.from(text.slice(3)));
+    expect(parser.next()).toMatchObject({ kind: "head", head: { method: "GET" } });
+  });
+
   it("keeps no more than it was given, and says how much it has not read", () => {
     const parser = requestParser();
     parser.feed(Buffer.from(`GET / HTTP/1.1\r\n${HOST}\r\nGET /next`));

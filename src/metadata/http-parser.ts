@@ -50,6 +50,7 @@ const CHUNK_LINE = /^([\da-f]{1,12})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/i;
 /** A head of at most so many bytes is kept with what was read in it: clients repeat themselves, and so do those who answer them. */
 const MAX_KEPT_HEAD = 1024;
 
+const NOTHING = Buffer.alloc(0);
 const CR = 0x0d;
 const EMPTY = Buffer.alloc(0);
 const END = { kind: "end" } as const;
@@ -107,11 +108,11 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
     return undefined;
   }
 
-  /** A few bytes that wait for more must not keep the memory of all that came with them, which may be what other connections received. */
+  /** A few bytes that wait for more, or none, must not keep the memory of all that came with them, which may be what other connections received. */
   function keepLittle(): void {
     const rest = bytes.length - at;
-    if (rest === 0 || 4 * rest > bytes.buffer.byteLength) return;
-    const own = Buffer.allocUnsafeSlow(rest);
+    if (4 * rest > bytes.buffer.byteLength) return;
+    const own = rest === 0 ? NOTHING : Buffer.allocUnsafeSlow(rest);
     bytes.copy(own, 0, at);
     bytes = own;
     searched = Math.max(0, searched - at);
@@ -218,6 +219,8 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
       }
       case "end":
         state = "head";
+        // Nobody may ask for the next message for long.
+        keepLittle();
         return END;
     }
   }

@@ -98,6 +98,8 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
   /** Whether anything came over the connection. */
   private heard = false;
   private over = false;
+  /** Whether the upstream's connection is not read, since the guest has not taken what came. */
+  private paused = false;
 
   constructor(head: RequestHead, guest: GuestSide, options: ExchangeOptions) {
     this.head = head;
@@ -147,7 +149,7 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
       } else if (event.kind === "head") this.readHead(event.head);
       // The end of an interim response is not yet that of the answer.
       else if (event.kind === "end") this.finish(lent);
-      else if (!this.guest.data(event.bytes)) pause(lent);
+      else if (!this.guest.data(event.bytes)) this.pause(lent);
     }
   }
 
@@ -246,18 +248,21 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
     this.connection.slowSince = Number.POSITIVE_INFINITY;
   }
 
+  /** The guest is slow, which is its own affair and not the upstream's. */
+  private pause(lent: UpstreamConnection): void {
+    this.paused = true;
+    lent.pause();
+    lent.slowSince = performance.now();
+    lent.setTimeout(Number.POSITIVE_INFINITY);
+  }
+
   resume(): void {
     const { connection } = this;
-    if (connection === undefined) return;
+    // What the guest has taken now may have been the answer to an earlier request.
+    if (connection === undefined || !this.paused) return;
+    this.paused = false;
     connection.resume();
     connection.setTimeout(this.options.timeouts.idle);
     connection.slowSince = Number.POSITIVE_INFINITY;
   }
-}
-
-/** The guest is slow, which is its own affair and not the upstream's. */
-function pause(lent: UpstreamConnection): void {
-  lent.pause();
-  lent.slowSince = performance.now();
-  lent.setTimeout(Number.POSITIVE_INFINITY);
 }
