@@ -37,7 +37,8 @@ describe("the section metadata", () => {
     "http://",
     { list: [] },
     { list: [UPSTREAM, 7] },
-    { list: Array(17).fill(UPSTREAM) },
+    { list: Array.from({ length: 17 }, (_, index) => `http://10.0.0.${index + 1}`) },
+    { list: ["http://10.0.0.5:443", "https://10.0.0.5"] },
   ])("does not take %j", (given) => {
     const upstream = typeof given === "string" ? given : given.list;
     expect(read({ mode: "proxy", proxy: { upstream } })).toEqual([

@@ -17,11 +17,13 @@ const MAX_UPSTREAMS = 16;
 
 const upstreams = value(
   "an upstream",
-  `an http or https URL without path, like "http://10.0.0.5:8775", or a list of 1-${MAX_UPSTREAMS} of them`,
+  `an http or https URL without path, like "http://10.0.0.5:8775", or a list of 1-${MAX_UPSTREAMS} different ones`,
   (input): UpstreamUrl[] | undefined => {
     const urls: unknown[] = Array.isArray(input) ? input : [input];
     const parsed = urls.map(parseUpstream);
-    const isList = parsed.length > 0 && parsed.length <= MAX_UPSTREAMS;
+    // By host and port they are known in the metrics.
+    const places = new Set(parsed.map((url) => `${url?.host}:${url?.port}`));
+    const isList = parsed.length > 0 && parsed.length <= MAX_UPSTREAMS && places.size === parsed.length;
     return isList && parsed.every((url) => url !== undefined) ? parsed : undefined;
   },
 );
