@@ -11,7 +11,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } fro
 import { join } from "node:path";
 import { ETHERNET_HEADER_LENGTH } from "../packet/ethernet.ts";
 import { isShardName, shardAttributes, shardName } from "./flows.ts";
-import { FLOW_SHARDS, settingsLayout, u32Layout, vifStateLayout } from "./layout.ts";
+import { FLOW_SHARDS, u32Layout, vifStateLayout } from "./layout.ts";
 import {
   type BpfObject,
   closeFd,
@@ -31,6 +31,7 @@ import {
   updateElement,
 } from "./libbpf.ts";
 import { type Convert, MAP_LAYOUTS, type MapLayouts, mapConverters, parseLayouts } from "./map-layouts.ts";
+import { openStoredSettings } from "./stored-settings.ts";
 import type { Adoption } from "./types.ts";
 
 const MAPS = "maps";
@@ -155,8 +156,9 @@ export function adoptMaps(
     renameSync(plan.dir, maps);
   }
   const former = formerFolders(pinDir);
+  const settings = openStoredSettings(mapFd(object, "settings"));
   if (former.length > 0) {
-    markCarrying(object, 1);
+    settings.change({ carryingFlows: 1 });
     renew();
   }
   let flows = 0;
@@ -164,19 +166,9 @@ export function adoptMaps(
     flows += carryFlows(dir, maps, carry);
     removeFolder(dir);
   }
-  markCarrying(object, 0);
+  // An agent that was killed may have left it.
+  if (settings.read().carryingFlows !== 0) settings.change({ carryingFlows: 0 });
   return { kept: forPeople(kept), carried: forPeople(carried), replaced: forPeople(replaced), flows };
-}
-
-/** Says in the settings whether flows are on their way; an agent that was killed may have left that they are. */
-function markCarrying(object: BpfObject, carryingFlows: 0 | 1): void {
-  const map = mapFd(object, "settings");
-  const key = u32Layout.encode({ value: 0 });
-  const value = new Uint8Array(settingsLayout.size);
-  lookupElement(map, key, value);
-  const settings = settingsLayout.read(value);
-  if (settings.carryingFlows !== carryingFlows)
-    updateElement(map, key, settingsLayout.encode({ ...settings, carryingFlows }));
 }
 
 /** The shards are `flows`, as far as people are concerned. */

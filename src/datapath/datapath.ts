@@ -23,7 +23,6 @@ import {
   serviceCountersLayout,
   serviceKeyLayout,
   serviceLayout,
-  settingsLayout,
   u32Layout,
 } from "./layout.ts";
 import {
@@ -40,11 +39,11 @@ import {
   readRing,
   supportsTcx,
   testRun,
-  updateElement,
 } from "./libbpf.ts";
 import { openMap, plain, readPerCpu, single } from "./maps.ts";
 import { OBJECT_FILE } from "./object.ts";
 import { replacePin } from "./pins.ts";
+import { openStoredSettings } from "./stored-settings.ts";
 import { u64 } from "./struct.ts";
 import type { BackendEntry, Datapath, DatapathOptions, FlowFilter, ProgramName } from "./types.ts";
 import { openVifs } from "./vifs.ts";
@@ -119,7 +118,7 @@ function overObject(
 ): Datapath {
   const program = (name: keyof typeof PROGRAMS) => programFd(object, PROGRAMS[name]);
   const map = (name: string) => mapFd(object, name);
-  const settings = map("settings");
+  const settings = openStoredSettings(map("settings"));
   const flowTotal = map("flow_total");
   const counters = openCounters(map("counters"), map("vif_counters"));
   const vifs = openVifs(map, counters);
@@ -127,11 +126,6 @@ function overObject(
   const shards = openShards(join(pinDir, "maps"));
   const search = openFlowSearch(map("flow_filters"), shards.length);
   const attachments = openAttachments({ pinDir, how, program });
-  const storedSettings = () => {
-    const bytes = new Uint8Array(settingsLayout.size);
-    lookupElement(settings, first, bytes);
-    return settingsLayout.read(bytes);
-  };
   const countFlows = () => {
     const bytes = new Uint8Array(u32Layout.size);
     lookupElement(flowTotal, first, bytes);
@@ -160,8 +154,7 @@ function overObject(
       ...serviceAddresses,
       set: (address, value) => {
         // Until now the datapath may have looked at link-local destinations alone. Never taken back: it only saves time.
-        if (!isInPrefix(address, LINK_LOCAL_PREFIX))
-          updateElement(settings, first, settingsLayout.encode({ ...storedSettings(), otherAddresses: 1 }));
+        if (!isInPrefix(address, LINK_LOCAL_PREFIX)) settings.change({ otherAddresses: 1 });
         serviceAddresses.set(address, value);
       },
     },
@@ -180,23 +173,16 @@ function overObject(
         kind === "fabric" ? { kind, address, port, source, ifindex } : { kind, address, port },
     }),
     settings: () => {
-      const { hashSeed, otherAddresses: _, carryingFlows: __, flowEvents, ...value } = storedSettings();
+      const { hashSeed, otherAddresses: _, carryingFlows: __, flowEvents, ...value } = settings.read();
       return hashSeed === 0 ? undefined : { ...value, flowEvents: flowEvents !== 0 };
     },
     setSettings: ({ flowEvents, ...value }) => {
-      const { hashSeed, otherAddresses, carryingFlows } = storedSettings();
-      updateElement(
-        settings,
-        first,
-        settingsLayout.encode({
-          ...value,
-          flowEvents: Number(flowEvents),
-          otherAddresses,
-          carryingFlows,
-          // The seed says in which shard a flow is found: it is drawn once for all.
-          hashSeed: hashSeed || randomInt(1, 2 ** 32),
-        }),
-      );
+      settings.change({
+        ...value,
+        flowEvents: Number(flowEvents),
+        // The seed says in which shard a flow is found: it is drawn once for all.
+        hashSeed: settings.read().hashSeed || randomInt(1, 2 ** 32),
+      });
     },
     vifs: vifs.all,
     setVif: vifs.set,
