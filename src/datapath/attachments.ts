@@ -81,20 +81,19 @@ export function openAttachments({ pinDir, how, program, later = soon }: Attachme
   const waiting = new Map<string, { name: ProgramName; ifindex: number }>();
   let madeAtOnce = 0;
   // An agent that left many filters had no time for their links: nor has a start.
-  if (parsePins(listDir(join(pinDir, "filters")), "clsact").length > LINKS_AT_ONCE) pauseLinks();
+  if (parsePins(listDir(join(pinDir, "filters")), "clsact").length > LINKS_AT_ONCE) countLinks(LINKS_AT_ONCE);
   let cancel: (() => void) | undefined;
 
   /** One link less to make at once, until the process has come to other things. */
   function mayLinkNow(): boolean {
     if (waiting.size > 0 || madeAtOnce >= LINKS_AT_ONCE) return false;
-    if (madeAtOnce++ === 0) setImmediate(() => (madeAtOnce = 0)).unref();
+    countLinks(madeAtOnce + 1);
     return true;
   }
 
-  /** None to make at once, until then. */
-  function pauseLinks(): void {
-    madeAtOnce = LINKS_AT_ONCE;
-    setImmediate(() => (madeAtOnce = 0)).unref();
+  function countLinks(made: number): void {
+    if (madeAtOnce === 0) setImmediate(() => (madeAtOnce = 0)).unref();
+    madeAtOnce = made;
   }
 
   function linkNext(): void {
@@ -178,7 +177,7 @@ export function listAttachments(pinDir: string): Attachment[] {
 /** Whether the kernel has the program on the interface now: somebody else may have taken it off. */
 export function isAttached(pinDir: string, name: ProgramName, ifindex: number): boolean {
   const link = join(pinDir, "links", `${name}-${ifindex}`);
-  const pinned = existsSync(link) ? getPinned(link) : undefined;
+  const pinned = getPinned(link);
   if (pinned !== undefined) {
     try {
       return linkIfindex(pinned) === ifindex;
