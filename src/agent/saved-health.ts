@@ -2,8 +2,7 @@
 import { join } from "node:path";
 import type { Logger } from "pino";
 import * as z from "zod";
-import { messageOf } from "./errors.ts";
-import { readFileIfThere, writeFileAtomically } from "./files.ts";
+import { loadJson, type SavedJson, saveJson } from "./saved-json.ts";
 
 /** A backend of a service that its last checks took out of use. */
 export interface UnhealthyBackend {
@@ -35,23 +34,19 @@ export function healthFile(stateDir: string): string {
 
 /** Keeps them. Throws what the file system says. */
 export function saveHealth(stateDir: string, unhealthy: readonly UnhealthyBackend[]): void {
-  writeFileAtomically(healthFile(stateDir), `${JSON.stringify({ version: 1, unhealthy }, null, 1)}\n`);
+  saveJson(healthFile(stateDir), { version: 1, unhealthy });
 }
 
-/** What was kept. Without it every backend is healthy until it is checked: a file that cannot be read is passed over, and the log says so. */
+/** What was kept. Without it every backend is healthy until it is checked. */
 export function loadHealth(stateDir: string, log: Logger): UnhealthyBackend[] {
-  const file = healthFile(stateDir);
-  try {
-    const text = readFileIfThere(file);
-    if (text === undefined) return [];
-    const parsed = fileSchema.safeParse(JSON.parse(text));
-    if (!parsed.success) throw new Error("not a list of unhealthy backends");
-    return parsed.data.unhealthy;
-  } catch (error) {
-    log.warn(
-      { file, reason: messageOf(error) },
-      "the saved health of backends cannot be read; checking anew",
-    );
-    return [];
-  }
+  return loadJson(savedIn(stateDir), log)?.unhealthy ?? [];
+}
+
+function savedIn(stateDir: string): SavedJson<z.output<typeof fileSchema>> {
+  return {
+    file: healthFile(stateDir),
+    schema: fileSchema,
+    content: "a list of unhealthy backends",
+    unreadable: "the saved health of backends cannot be read; checking anew",
+  };
 }

@@ -3,8 +3,7 @@ import { join } from "node:path";
 import type { Logger } from "pino";
 import * as z from "zod";
 import { isIpv4 } from "../packet/address.ts";
-import { messageOf } from "./errors.ts";
-import { readFileIfThere, writeFileAtomically } from "./files.ts";
+import { loadJson, type SavedJson, saveJson } from "./saved-json.ts";
 
 /** Addresses by name. */
 export type SavedNames = ReadonlyMap<string, readonly string[]>;
@@ -21,20 +20,19 @@ export function namesFile(stateDir: string): string {
 
 /** Keeps them. Throws what the file system says. */
 export function saveNames(stateDir: string, names: SavedNames): void {
-  writeFileAtomically(namesFile(stateDir), `${JSON.stringify({ version: 1, names: [...names] }, null, 1)}\n`);
+  saveJson(namesFile(stateDir), { version: 1, names: [...names] });
 }
 
-/** What was kept. Without it names are only asked for anew: a file that cannot be read is passed over, and the log says so. */
+/** What was kept. Without it names are only asked for anew. */
 export function loadNames(stateDir: string, log: Logger): SavedNames {
-  const file = namesFile(stateDir);
-  try {
-    const text = readFileIfThere(file);
-    if (text === undefined) return new Map();
-    const parsed = fileSchema.safeParse(JSON.parse(text));
-    if (!parsed.success) throw new Error("not a list of names and their addresses");
-    return new Map(parsed.data.names);
-  } catch (error) {
-    log.warn({ file, reason: messageOf(error) }, "the saved addresses of names cannot be read; asking anew");
-    return new Map();
-  }
+  return new Map(loadJson(savedIn(stateDir), log)?.names);
+}
+
+function savedIn(stateDir: string): SavedJson<z.output<typeof fileSchema>> {
+  return {
+    file: namesFile(stateDir),
+    schema: fileSchema,
+    content: "a list of names and their addresses",
+    unreadable: "the saved addresses of names cannot be read; asking anew",
+  };
 }
