@@ -24,8 +24,8 @@ export interface GuestTimeouts {
 export interface ConnectionOptions {
   deadlines: Deadlines;
   timeouts: GuestTimeouts;
-  /** Most bytes in the body of a request. */
-  maxBody: number;
+  /** Most bytes in the body of a request that begins now. */
+  maxBody(): number;
   /** Answers a request, or sends it on: `side` then hears what comes of it. `now` in ms of `performance.now()`. */
   handle(head: RequestHead, side: GuestSide, now: number): MetadataResponse | Exchange;
   /** Called once for each request when its answer has been written, or with `ABORTED`: at `now`, `ms` after its head was read. */
@@ -47,6 +47,12 @@ const LEAST_RATE = 1;
 
 /** Most bytes in the head of a request. */
 export const MAX_REQUEST_HEAD = 16_384;
+/**
+ * A connection takes so many steps before others have their turn: what a guest sends at once may be thousands of requests, or of pieces of a body. A piece
+ * is one step, a request with all that follows at once is more.
+ */
+const STEPS_A_TURN = 256;
+const STEPS_OF_REQUEST = 16;
 /** Received and not read yet: from so many bytes on the socket waits. */
 const MAX_UNREAD = 65_536;
 /**
@@ -64,6 +70,7 @@ interface Serving extends GuestHop {
   exchange: Exchange | undefined;
   body: "not yet" | "wanted" | "blocked" | "complete";
   bodyBytes: number;
+  maxBody: number;
   /** Of the answer, once it has begun. */
   status: number | undefined;
   chunked: boolean;
@@ -96,6 +103,8 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   let serving: Serving | undefined;
   let open = true;
   let proceeding = false;
+  /** Set while it is the turn of others. */
+  let later: NodeJS.Immediate | undefined;
   let paused = false;
   let dropped = 0;
 
@@ -129,9 +138,15 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   function proceed(): void {
     if (proceeding) return;
     proceeding = true;
+    let steps = later === undefined ? STEPS_A_TURN : 0;
     while (open && !connection.isBlocked() && isReading()) {
+      if (steps <= 0) {
+        later ??= setImmediate(goOn);
+        break;
+      }
       const event = parser.next();
       if (event === undefined) break;
+      steps -= event.kind === "head" ? STEPS_OF_REQUEST : 1;
       if (event.kind === "head") begin(event.head);
       else if (event.kind === "data") passBody(event.bytes);
       else if (event.kind === "error") refuse(event.error);
@@ -147,6 +162,10 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
     if (pause === paused) return;
     paused = pause;
     connection.setReading(!pause);
+  }
+  function goOn(): void {
+    later = undefined;
+    proceed();
   }
   function isReading(): boolean {
     return serving === undefined || serving.body === "wanted";
@@ -165,12 +184,13 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
       exchange: undefined,
       body: body === 0 ? "complete" : "not yet",
       bodyBytes: 0,
+      maxBody: body === 0 ? 0 : maxBody(),
       status: undefined,
       chunked: false,
     };
     waitingFor = "nobody";
     timed.deadline = Number.POSITIVE_INFINITY;
-    if (typeof body === "number" && body > maxBody) side.fail(tooLarge(maxBody));
+    if (typeof body === "number" && body > serving.maxBody) side.fail(tooLarge(serving.maxBody));
     else serve(serving);
   }
 
@@ -187,7 +207,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
     if (serving === undefined) return;
     serving.bodyBytes += bytes.length;
     timed.deadline = Math.min(timed.deadline + bytes.length / LEAST_RATE, deadlines.after(timeouts.stalled));
-    if (serving.bodyBytes > maxBody) giveUp(tooLarge(maxBody));
+    if (serving.bodyBytes > serving.maxBody) giveUp(tooLarge(serving.maxBody));
     else if (serving.exchange?.body(bytes) === false) serving.body = "blocked";
   }
 

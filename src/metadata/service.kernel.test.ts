@@ -263,6 +263,23 @@ test("limits: requests a second and in flight, connections, bytes of a body", as
   });
 });
 
+test("a new limit of a body's bytes holds for connections that are there already", async () => {
+  const { address } = await httpUpstream(echo);
+  const { port, service } = await start({ proxy: { upstreams: [address] } });
+  const guest = guestSocket(port);
+  const request = "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc";
+  guest.send(request);
+  await guest.until(/"length":3/);
+  service.configure({
+    mode: "builtin",
+    requireToken: false,
+    limits: { ...LIMITS, bodyBytes: 2 },
+    proxy: undefined,
+  });
+  guest.send(request);
+  expect(await guest.closed()).toMatch(/HTTP\/1\.1 413 /);
+});
+
 test("slow guests are given up, and hold up nobody meanwhile", async () => {
   const { address } = await httpUpstream(echo);
   const guestTimeouts = { head: 400, idle: 400, stalled: 400 };

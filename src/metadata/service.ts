@@ -156,7 +156,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     return serveGuest(connection, {
       deadlines,
       timeouts: guestTimeouts,
-      maxBody: limits.bodyBytes,
+      maxBody: () => way.settings.limits.bodyBytes,
       handle(head, side, now) {
         hasAsked = true;
         const guest = guestNow(use);

@@ -150,3 +150,27 @@ test("an answer without end goes no further than its buffers for a guest that do
     .toBe(true);
   expect(written).toBeLessThan(SLOW.length * 40_000_000);
 });
+
+test("a guest that asks for thousands of things at once does not keep another one waiting until it has them", async () => {
+  const order: string[] = [];
+  const { port } = await start(
+    {},
+    {
+      builtin: (_, { interface: name }) => {
+        order.push(name);
+        return { status: 200, headers: [], body: "ok" };
+      },
+    },
+  );
+  const [greedy, modest] = [guestSocket(port, SLOW[0]), guestSocket(port, QUICK)];
+  for (const guest of [greedy, modest]) {
+    guest.send(GET("/"));
+    await guest.until(/ok$/);
+  }
+  order.length = 0;
+  // Both are there before the service looks again.
+  greedy.send(GET("/").repeat(1500));
+  modest.send(GET("/"));
+  await expect.poll(() => order).toHaveLength(1501);
+  expect(order.indexOf("tap6")).toBeLessThan(100);
+});
