@@ -170,8 +170,9 @@ export function closeSocket(fd: number): void {
 export interface SocketSet {
   /** Can itself be waited for. */
   readonly fd: number;
-  /** `events` of `EPOLL`. */
-  add(fd: number, id: number, events: number): void;
+  /** `events` of `EPOLL`. Gives 0, or a negative errno: ENOSPC where the user waits for too many descriptors (fs.epoll.max_user_watches), ENOMEM. */
+  add(fd: number, id: number, events: number): number;
+  /** Of a member. It takes no memory: it throws `SystemError` where there is no such member. */
   change(fd: number, id: number, events: number): void;
   /** Calls back for each member of which there is something to tell now; false when there was none. */
   poll(tell: (id: number, events: number) => void): boolean;
@@ -197,16 +198,18 @@ export function openSocketSet(): SocketSet {
   new Int16Array(pollfd.buffer, pollfd.byteOffset, 4)[2] = POLLIN;
   /** struct timespec: seconds, nanoseconds. */
   const brief = Buffer.from(new BigInt64Array([0n, BigInt(BRIEF) * 1000n]).buffer);
-  function control(operation: number, fd: number, id: number, wanted: number): void {
+  function control(operation: number, fd: number, id: number, wanted: number): number {
     const view = new DataView(event.buffer, event.byteOffset, event.length);
     view.setUint32(0, wanted, LITTLE);
     view.setUint32(EPOLL_EVENT.data, id, LITTLE);
-    checked(c.epollControl(epoll, operation, fd, event), "epoll_ctl", `cannot wait for socket ${fd}`);
+    return c.epollControl(epoll, operation, fd, event);
   }
   return {
     fd: epoll,
-    add: (fd, id, wanted) => control(EPOLL_CTL_ADD, fd, id, wanted),
-    change: (fd, id, wanted) => control(EPOLL_CTL_MOD, fd, id, wanted),
+    add: (fd, id, wanted) => orErrno(control(EPOLL_CTL_ADD, fd, id, wanted)),
+    change(fd, id, wanted) {
+      checked(control(EPOLL_CTL_MOD, fd, id, wanted), "epoll_ctl", `cannot wait for socket ${fd}`);
+    },
     poll(tell) {
       const count = c.epollWait(epoll, events, EPOLL_CAPACITY, 0);
       for (let at = 0; at < count * EPOLL_EVENT.size; at += EPOLL_EVENT.size) {

@@ -4,6 +4,7 @@
  */
 import { getSystemErrorName } from "node:util";
 import { gather, LONG, MAX_GATHERED } from "./gather.ts";
+import { SystemError } from "./libc.ts";
 import { onReadable } from "./readable.ts";
 import {
   acceptSocket,
@@ -85,11 +86,13 @@ let stopWaiting: (() => void) | undefined;
 const members = new Map<number, (events: number) => void>();
 let lastId = 0;
 
+/** Enters a descriptor into the set. Gives its number there, or a negative errno. */
 function join(fd: number, events: number, tell: (events: number) => void): number {
   set ??= openSocketSet();
   do lastId = (lastId + 1) >>> 0;
   while (members.has(lastId));
-  set.add(fd, lastId, events);
+  const errno = set.add(fd, lastId, events);
+  if (errno < 0) return errno;
   members.set(lastId, tell);
   stopWaiting ??= onReadable(set.fd, look);
   return lastId;
@@ -145,14 +148,22 @@ export function listenTcp(
   const id = join(fd, EPOLL.in, () => {
     for (let count = 0; count < ACCEPT_BURST; count++) {
       const accepted = acceptSocket(fd);
-      if (typeof accepted === "object") makeConnection(accepted.fd, (one) => accept(one, accepted.peer));
-      else if (isAgain(accepted)) return;
-      else if (!isOfOneConnection(accepted)) {
+      const made =
+        typeof accepted === "object"
+          ? makeConnection(accepted.fd, (one) => accept(one, accepted.peer))
+          : accepted;
+      if (typeof made === "object") continue;
+      if (isAgain(made)) return;
+      if (!isOfOneConnection(made)) {
         pause();
         return;
       }
     }
   });
+  if (id < 0) {
+    closeSocket(fd);
+    throw new SystemError("epoll_ctl", -id, `cannot wait for connections on ${at.address}:${at.port}`);
+  }
   function pause(): void {
     set!.change(fd, id, 0);
     timer = setTimeout(() => set!.change(fd, id, EPOLL.in), ACCEPT_AGAIN);
@@ -165,16 +176,17 @@ export function listenTcp(
   };
 }
 
-/** accept(2): a connection that broke before it was accepted gives its own error. */
+/** accept(2): a connection that broke before it was accepted gives its own error. ENOSPC is epoll_ctl's, beyond fs.epoll.max_user_watches. */
 function isOfOneConnection(errno: number): boolean {
-  return !["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"].includes(getSystemErrorName(errno));
+  return !["EMFILE", "ENFILE", "ENOBUFS", "ENOMEM", "ENOSPC"].includes(getSystemErrorName(errno));
 }
 
 /** Connects. What fails, at once too, is told by `closed` later. */
 export function connectTcp(to: SocketAddress, events: TcpEvents): TcpConnection {
   const fd = connectSocket(to);
-  if (fd >= 0) return makeConnection(fd, () => events, true);
-  const immediate = setImmediate(() => events.closed(getSystemErrorName(fd)));
+  const made = fd < 0 ? fd : makeConnection(fd, () => events, true);
+  if (typeof made === "object") return made;
+  const immediate = setImmediate(() => events.closed(getSystemErrorName(made)));
   return {
     write: () => true,
     isBlocked: () => false,
@@ -185,11 +197,12 @@ export function connectTcp(to: SocketAddress, events: TcpEvents): TcpConnection 
   };
 }
 
+/** A negative errno where the connection cannot be waited for: then it is closed, and `attach` was not called. */
 function makeConnection(
   fd: number,
   attach: (connection: TcpConnection) => TcpEvents,
   isConnecting = false,
-): TcpConnection {
+): TcpConnection | number {
   let connecting = isConnecting;
   let open = true;
   let reading = true;
@@ -204,6 +217,11 @@ function makeConnection(
   let events: TcpEvents | undefined;
   let wanted: number = connecting ? EPOLL.out : EPOLL.in;
   const id = join(fd, wanted, onEvents);
+  if (id < 0) {
+    resetOnClose(fd);
+    closeSocket(fd);
+    return id;
+  }
 
   function update(): void {
     const isWriting = connecting || blocked;
