@@ -36,6 +36,15 @@ export interface ConnectionOptions {
   closed(): void;
 }
 
+/** What is to hear of a guest's connection. */
+export interface GuestEvents extends TcpEvents {
+  /**
+   * In ms of `performance.now()`: since when nothing is asked on the connection, to choose whom to close. One whose guest does not take its answer comes after all that
+   * are idle. Undefined while a request is being served.
+   */
+  idleSince(): number | undefined;
+}
+
 /** The status of a request whose guest went away before the answer was complete, as nginx logs it. */
 export const ABORTED = 499;
 
@@ -96,7 +105,7 @@ function timeOf(what: Wait, { head, idle, stalled }: GuestTimeouts): number {
 }
 
 /** Serves the requests of one connection one after the other; those that wait do so in the socket. Gives what is to hear of the connection. */
-export function serveGuest(connection: TcpConnection, options: ConnectionOptions): TcpEvents {
+export function serveGuest(connection: TcpConnection, options: ConnectionOptions): GuestEvents {
   const { deadlines, timeouts, maxBody, handle, answered, refused, closed } = options;
   const parser = createMessageParser({ readHead: readRequestHead, maxHead: MAX_REQUEST_HEAD, tooLong });
   let waitingFor: Wait = "head";
@@ -315,6 +324,10 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
 
   deadlines.add(timed);
   return {
+    idleSince() {
+      if (waitingFor === "stalled") return timed.deadline;
+      return serving === undefined ? timed.deadline - timeOf(waitingFor, timeouts) : undefined;
+    },
     data(bytes) {
       if (!open) return drop(bytes.length);
       parser.feed(bytes);

@@ -72,3 +72,31 @@ export function charge(use: GuestUse, limits: Limits, now: number): void {
 export function isInDebt(use: GuestUse, limits: Limits, now: number): boolean {
   return allowanceAt(use, limits, now) < 0;
 }
+
+/** A connection that is there, as far as it matters where there are too many. */
+export interface UsedConnection {
+  use: GuestUse;
+  /** See `GuestEvents`. */
+  idleSince(): number | undefined;
+}
+
+/**
+ * Which connection is to be closed for a new one of `newcomer`, where there are as many as may be: the one that has been idle the longest, of those of the guest
+ * that has the most. So a guest gets in whoever holds them all. Undefined when none is idle of a guest that has more than the newcomer, whose new one counts.
+ */
+export function toGiveWay<Connection extends UsedConnection>(
+  connections: Iterable<Connection>,
+  newcomer: GuestUse,
+): Connection | undefined {
+  let found: Connection | undefined;
+  let [most, longest] = [newcomer.connections + 1, Number.POSITIVE_INFINITY];
+  for (const connection of connections) {
+    const { use } = connection;
+    const count = use === newcomer ? use.connections + 1 : use.connections;
+    if (count < most) continue;
+    const since = connection.idleSince();
+    if (since === undefined || (count === most && since >= longest)) continue;
+    [found, most, longest] = [connection, count, since];
+  }
+  return found;
+}

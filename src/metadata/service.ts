@@ -4,7 +4,16 @@ import type { TcpConnection, TcpEvents } from "../linux/tcp.ts";
 import { askedBy } from "./asked.ts";
 import { createDeadlines, type Timed } from "./deadlines.ts";
 import { type GuestTimeouts, serveGuest } from "./guest-connection.ts";
-import { admit, charge, type GuestUse, isInDebt, isSameGuest, newGuestUse } from "./guest-use.ts";
+import {
+  admit,
+  charge,
+  type GuestUse,
+  isInDebt,
+  isSameGuest,
+  newGuestUse,
+  toGiveWay,
+  type UsedConnection,
+} from "./guest-use.ts";
 import type { RequestHead } from "./http-request.ts";
 import { httpError } from "./http-syntax.ts";
 import { identityLines } from "./identity.ts";
@@ -58,6 +67,10 @@ const GONE = httpError("the guest of this connection is gone", 404);
 /** For a connection that is refused. */
 const NO_EVENTS: TcpEvents = { data() {}, drained() {}, ended() {}, closed() {} };
 
+interface Accepted extends UsedConnection {
+  connection: TcpConnection;
+}
+
 /** What follows from the settings: made anew with them. */
 interface Way {
   settings: MetadataSettings;
@@ -72,7 +85,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
   const deadlines = createDeadlines();
   const counters = createCounters();
   const uses = new Map<string, GuestUse>();
-  const connections = new Set<TcpConnection>();
+  const connections = new Set<Accepted>();
   let way = makeWay(options.settings);
   let turn = 0;
 
@@ -128,6 +141,15 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     return () => deadlines.remove(watched);
   }
 
+  /** Closes a connection for the sake of a new one. False when nobody has to give way. */
+  function makeRoom(newcomer: GuestUse): boolean {
+    const accepted = toGiveWay(connections, newcomer);
+    if (accepted === undefined) return false;
+    logRefusal(accepted.use, "tooManyConnections");
+    accepted.connection.destroy();
+    return true;
+  }
+
   function accept(connection: TcpConnection, address: string): TcpEvents {
     const { limits } = way.settings;
     const guest = guestOf(address);
@@ -142,7 +164,9 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
       connection.abort();
       return NO_EVENTS;
     }
-    if (use.connections >= limits.connectionsPerGuest || connections.size >= limits.connections) {
+    let isTooMany = use.connections >= limits.connectionsPerGuest;
+    while (!isTooMany && connections.size >= limits.connections) isTooMany = !makeRoom(use);
+    if (isTooMany) {
       logRefusal(use, "tooManyConnections");
       connection.abort();
       return NO_EVENTS;
@@ -151,9 +175,8 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     let isInFlight = false;
     let isToBeAudited = false;
     let hasAsked = false;
-    connections.add(connection);
     const stopWatching = watch(connection, use);
-    return serveGuest(connection, {
+    const events = serveGuest(connection, {
       deadlines,
       timeouts: guestTimeouts,
       maxBody: () => way.settings.limits.bodyBytes,
@@ -193,9 +216,12 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
         if (!hasAsked) charge(use, way.settings.limits, performance.now());
         use.connections -= 1;
         stopWatching();
-        connections.delete(connection);
+        connections.delete(accepted);
       },
     });
+    const accepted = { connection, use, idleSince: events.idleSince };
+    connections.add(accepted);
+    return events;
   }
 
   function note(use: GuestUse, status: number, now: number): void {
@@ -315,7 +341,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     },
     close() {
       listener.listen(undefined);
-      for (const connection of connections) connection.abort();
+      for (const { connection } of connections) connection.abort();
       for (const upstream of way.upstreams) upstream.close();
       deadlines.close();
     },

@@ -10,6 +10,7 @@ import {
   GET,
   guestSocket,
   httpUpstream,
+  LIMITS,
   start,
   statusOf,
 } from "./testing.ts";
@@ -173,4 +174,55 @@ test("a guest that asks for thousands of things at once does not keep another on
   modest.send(GET("/"));
   await expect.poll(() => order).toHaveLength(1501);
   expect(order.indexOf("tap6")).toBeLessThan(100);
+});
+
+test("a guest that holds all connections there may be keeps nobody out, and loses none that is being served", async () => {
+  let release = () => {};
+  const { address } = await httpUpstream((request, response) => {
+    if (request.url === "/held") release = () => response.end("held");
+    else response.end("small");
+  });
+  const { port, service } = await start({
+    limits: { ...LIMITS, connections: 4 },
+    proxy: { upstreams: [address] },
+  });
+  async function open(from?: string) {
+    const before = service.stats().connections;
+    const guest = guestSocket(port, from);
+    await expect.poll(() => service.stats().connections).toBe(before + 1);
+    return guest;
+  }
+  const asking = await open(SLOW[0]);
+  asking.send(GET("/held"));
+  await expect.poll(() => service.stats().guests[0]?.inFlight).toBe(1);
+  const other = await open(SLOW[1]);
+  const [first, second] = [await open(SLOW[0]), await open(SLOW[0])];
+
+  const modest = guestSocket(port, QUICK);
+  modest.send(GET("/"));
+  await modest.until(/small$/);
+  expect(await first.closed()).toBe("");
+  expect(first.error()).toBeUndefined();
+  expect(statusOf(await exchange(port, GET("/", CLOSE), SLOW[2]))).toBe(200);
+  await second.closed();
+  release();
+  await asking.until(/held$/);
+  other.send(GET("/"));
+  await other.until(/small$/);
+  expect(service.stats().refusals.tooManyConnections).toBe(2);
+});
+
+test("who does not take the answers on all connections there may be keeps nobody out", async () => {
+  const body = "x".repeat(LARGE);
+  const { port, service } = await start(
+    { limits: { ...LIMITS, connections: 2 } },
+    { builtin: ({ path }) => ({ status: 200, headers: [], body: path === "/large" ? body : "small" }) },
+  );
+  for (let count = 0; count < 2; count++) {
+    const guest = guestSocket(port, SLOW[0]);
+    guest.socket.pause();
+    guest.send(GET("/large"));
+  }
+  await expect.poll(() => service.stats().answers).toMatchObject([{ count: 2 }]);
+  expect(await exchange(port, GET("/", CLOSE), QUICK)).toContain("small");
 });
