@@ -1,6 +1,7 @@
 import type { RequestHead } from "./http-request.ts";
 import { normalizePath } from "./path.ts";
 import { acceptsJson } from "./tree.ts";
+import type { GuestIdentity } from "./types.ts";
 
 /**
  * Whether a request is about tokens, credentials or passwords, so that the log is to say who made it: EC2's tokens, role and identity credentials, also as part of
@@ -24,3 +25,15 @@ const SUSPICIOUS = /token|credential|password|[%;]|^\/[^/]*(\/(meta-data\/?(iam\
 const AUDITED =
   /^[^/]+\/(api\/token|meta-data\/(iam\/security-credentials|identity-credentials)(\/.*)?|password)$|^openstack\/[^/]+\/password$/;
 const ABOVE_CREDENTIALS = /^[^/]*(\/meta-data(\/iam)?)?$/;
+
+/** A path in the log is cut to so many characters. */
+const LOGGED_PATH = 200;
+
+/** What the log says of such a request. */
+export function auditLine(
+  { interface: name, instanceId }: GuestIdentity,
+  { method, path }: Pick<RequestHead, "method" | "path">,
+  status: number,
+): object {
+  return { interface: name, instanceId, method, path: path.slice(0, LOGGED_PATH), status };
+}

@@ -1,4 +1,5 @@
 import type { MetadataConfig } from "../config/metadata-service.ts";
+import { byStatus, type GuestStats } from "./stats.ts";
 import type { GuestIdentity } from "./types.ts";
 
 /** What one guest has used and does now. */
@@ -32,6 +33,23 @@ export function newGuestUse(guest: GuestIdentity, requestsPerSecond: number): Gu
     answers: new Map(),
     last: undefined,
     logged: Number.NEGATIVE_INFINITY,
+  };
+}
+
+/** What is told of it; `guest` is the guest as it is now, `started` when `performance.now()` was 0, in ms since 1970. */
+export function statsOf(use: GuestUse, guest: GuestIdentity, started: number): GuestStats {
+  const { connections, inFlight, requests, answers, last } = use;
+  return {
+    interface: guest.interface,
+    metadataAddress: guest.metadataAddress,
+    ...(guest.instanceId !== undefined && { instanceId: guest.instanceId }),
+    connections,
+    inFlight,
+    requests,
+    answers: byStatus(answers),
+    ...(last !== undefined && {
+      last: { status: last.status, at: new Date(started + last.at).toISOString() },
+    }),
   };
 }
 

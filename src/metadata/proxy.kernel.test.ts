@@ -4,8 +4,8 @@ import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { createDeadlines } from "./deadlines.ts";
 import { type RequestHead, readRequestHead } from "./http-request.ts";
-import type { HttpError } from "./http-syntax.ts";
-import { type GuestSide, startExchange } from "./proxy.ts";
+import { type HttpError, httpError } from "./http-syntax.ts";
+import { type ExchangeOptions, type GuestSide, type Reroute, startExchange } from "./proxy.ts";
 import { createUpstream, type Upstream, type Waiter } from "./upstream.ts";
 import type { UpstreamConnection } from "./upstream-connection.ts";
 
@@ -39,8 +39,17 @@ interface Outcome {
   interims: number;
 }
 
+const optionsOf = (upstream: Upstream, identity = ""): ExchangeOptions => ({
+  upstreams: [upstream],
+  identity,
+  timeouts: TIMEOUTS,
+  borrower: { inFlight: 1 },
+});
+const TIMEOUTS = { firstByte: 2000, idle: 2000 };
+const noReroute: Reroute = () => httpError("no other settings");
+
 /** Starts an exchange; `takesData` is what the guest says to each piece of the answer. */
-function ask(upstream: Upstream, takesData = true): Promise<Outcome> {
+function ask(upstream: Upstream, takesData = true, reroute = noReroute): Promise<Outcome> {
   const head = readRequestHead("GET / HTTP/1.1\r\nHost: x\r\n\r\n") as RequestHead;
   return new Promise((resolve) => {
     let interims = 0;
@@ -53,13 +62,7 @@ function ask(upstream: Upstream, takesData = true): Promise<Outcome> {
       end: () => resolve({ error: undefined, interims }),
       fail: (error) => resolve({ error, interims }),
     };
-    const timeouts = { firstByte: 2000, idle: 2000 };
-    const exchange = startExchange(head, guest, {
-      upstreams: [upstream],
-      identity: "",
-      timeouts,
-      borrower: { inFlight: 1 },
-    });
+    const exchange = startExchange(head, guest, optionsOf(upstream), reroute);
     exchange.bodyEnd();
   });
 }
@@ -71,6 +74,21 @@ test("an answer that a slow guest held up leaves a connection that serves the ne
   expect(await ask(upstream, false)).toMatchObject({ error: undefined });
   expect(upstream.status().connections).toEqual({ busy: 0, idle: 1 });
   expect(await ask(upstream)).toMatchObject({ error: undefined });
+});
+
+test("a request whose connection is being made when the settings change goes the new way, and nothing of it the old one", async () => {
+  const seen: string[] = [];
+  const serve = (name: string) => (socket: Socket) =>
+    socket.on("data", (bytes) => {
+      seen.push(`${name} ${/X-By: .*/.exec(bytes.toString())}`);
+      socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+  const [before, after] = [await upstreamThat(serve("before")), await upstreamThat(serve("after"))];
+  const outcome = ask(before, true, () => optionsOf(after, "X-By: new\r\n"));
+  before.close();
+  expect(await outcome).toMatchObject({ error: undefined });
+  expect(seen).toEqual(["after X-By: new"]);
+  expect(before.status().connections).toEqual({ busy: 0, idle: 0 });
 });
 
 test("an upstream that goes on and on with interim responses is given up", async () => {
@@ -103,13 +121,7 @@ test("a body in chunks of one byte is not written byte by byte", () => {
     "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
   ) as RequestHead;
   const guest = { takeBody() {} } as GuestSide;
-  const timeouts = { firstByte: 2000, idle: 2000 };
-  const exchange = startExchange(head, guest, {
-    upstreams: [upstream],
-    identity: "",
-    timeouts,
-    borrower: { inFlight: 1 },
-  });
+  const exchange = startExchange(head, guest, optionsOf(upstream), noReroute);
   for (let i = 0; i < 1000; i++) exchange.body(Buffer.from("a"));
   exchange.flush();
   exchange.bodyEnd();

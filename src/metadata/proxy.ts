@@ -45,6 +45,9 @@ export interface ExchangeOptions {
   borrower: Borrower;
 }
 
+/** What an exchange needs now that the settings have changed; an error where there is no way any more. */
+export type Reroute = () => ExchangeOptions | HttpError;
+
 /** Times in ms after which an upstream is given up. */
 export interface UpstreamTimeouts {
   /** From the end of the request to the first byte of the answer. */
@@ -62,7 +65,7 @@ const EASY_RATE = 64;
 /** From so many characters on, chunks do not wait for more. */
 const MAX_TOGETHER = 16_384;
 
-const FAILURES: Readonly<Record<AcquireFailure | "slowGuest", HttpError>> = {
+const FAILURES: Readonly<Record<Exclude<AcquireFailure, "closed"> | "slowGuest", HttpError>> = {
   unreachable: httpError("the upstream cannot be reached", 502),
   timeout: httpError("the upstream does not answer in time", 504),
   full: httpError("too many requests to the upstream", 503),
@@ -72,10 +75,15 @@ const FAILURES: Readonly<Record<AcquireFailure | "slowGuest", HttpError>> = {
 /**
  * Sends a request to the first of the upstreams that can be reached, and its answer to the guest; bodies stream both ways. A request that can be
  * repeated (RFC 9110 s. 9.2.2), and has no body, goes over a connection that was used before, and once more over a new one when that turns out to be
- * closed; any other goes over a new one.
+ * closed; any other goes over a new one. One that waits for a connection when its upstream is closed is told by `reroute` how to go on.
  */
-export function startExchange(head: RequestHead, guest: GuestSide, options: ExchangeOptions): Exchange {
-  const exchange = new UpstreamExchange(head, guest, options);
+export function startExchange(
+  head: RequestHead,
+  guest: GuestSide,
+  options: ExchangeOptions,
+  reroute: Reroute,
+): Exchange {
+  const exchange = new UpstreamExchange(head, guest, options, reroute);
   exchange.connect(!exchange.canRepeat);
   return exchange;
 }
@@ -85,7 +93,8 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
   readonly canRepeat: boolean;
   private readonly head: RequestHead;
   private readonly guest: GuestSide;
-  private readonly options: ExchangeOptions;
+  private options: ExchangeOptions;
+  private readonly newOptions: Reroute;
   private tried = 0;
   private upstream: Upstream | undefined;
   private connection: UpstreamConnection | undefined;
@@ -101,10 +110,11 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
   /** Whether the upstream's connection is not read, since the guest has not taken what came. */
   private paused = false;
 
-  constructor(head: RequestHead, guest: GuestSide, options: ExchangeOptions) {
+  constructor(head: RequestHead, guest: GuestSide, options: ExchangeOptions, newOptions: Reroute) {
     this.head = head;
     this.guest = guest;
     this.options = options;
+    this.newOptions = newOptions;
     this.canRepeat = head.body === 0 && head.method !== "POST";
   }
 
@@ -120,9 +130,25 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
 
   failed(failure: AcquireFailure): void {
     if (this.over) return;
+    if (failure === "closed") {
+      this.reroute();
+      return;
+    }
     this.tried += 1;
     if (failure === "full" || this.tried >= this.options.upstreams.length) this.fail(FAILURES[failure]);
     else this.connect(!this.canRepeat);
+  }
+
+  /** What has not been sent goes by the settings of now: to their upstreams, signed with their secret. */
+  private reroute(): void {
+    const next = this.newOptions();
+    if ("reason" in next) {
+      this.fail(next);
+      return;
+    }
+    this.options = next;
+    this.tried = 0;
+    this.connect(!this.canRepeat);
   }
 
   connected(lent: UpstreamConnection): void {

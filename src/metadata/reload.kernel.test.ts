@@ -1,7 +1,7 @@
 /** New settings while requests are under way: the service on the loopback. */
 import { createHmac } from "node:crypto";
 import { expect, test } from "vitest";
-import { CLOSE, exchange, GET, httpUpstream, LIMITS, start, statusOf } from "./testing.ts";
+import { bodyOf, CLOSE, exchange, GET, httpUpstream, LIMITS, start, statusOf } from "./testing.ts";
 
 const GUESTS = [0, 1, 2, 3, 4, 5];
 const RELOADS = 30;
@@ -60,4 +60,38 @@ test("upstream and secret change under load: no request fails, and none after a 
   expect([...statuses.keys()]).toEqual([200]);
   expect(statusOf(await exchange(port, GET(`/${RELOADS}`, CLOSE)))).toBe(200);
   expect(service.stats().upstreams).toMatchObject([{ failures: 0, waiting: 0 }]);
+});
+
+test("a request that waits for a connection goes by the new settings, and one that was sent ends as it began", async () => {
+  const answers: Array<() => void> = [];
+  const { address } = await httpUpstream((request, response) => {
+    answers.push(() => response.end(String(request.headers["x-instance-id-signature"])));
+  });
+  const settings = {
+    upstreams: [address],
+    timeouts: { connect: 20_000, firstByte: 20_000, idle: 20_000 },
+    connections: 1,
+  };
+  const signed = (secret: string) => createHmac("sha256", secret).update("instance-0").digest("hex");
+  const configure = (proxy: (typeof settings & { secret: string }) | undefined) =>
+    service.configure({
+      mode: proxy === undefined ? "builtin" : "proxy",
+      requireToken: false,
+      limits: LIMITS,
+      proxy,
+    });
+  const { port, service } = await start({ proxy: { ...settings, secret: "old" } });
+  const sent = exchange(port, GET("/", CLOSE));
+  await expect.poll(() => answers).toHaveLength(1);
+  const waiting = exchange(port, GET("/", CLOSE));
+  await expect.poll(() => service.stats().upstreams[0]?.waiting).toBe(1);
+  configure({ ...settings, secret: "new" });
+  await expect.poll(() => answers).toHaveLength(2);
+  const late = exchange(port, GET("/", CLOSE));
+  await expect.poll(() => service.stats().upstreams[0]?.waiting).toBe(1);
+  configure(undefined);
+  expect(statusOf(await late)).toBe(503);
+  for (const answer of answers) answer();
+  expect(bodyOf(await sent)).toBe(signed("old"));
+  expect(bodyOf(await waiting)).toBe(signed("new"));
 });

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import type { SocketAddress } from "../linux/socket-calls.ts";
 import type { TcpConnection, TcpEvents } from "../linux/tcp.ts";
 import { askedBy } from "./asked.ts";
+import { auditLine } from "./audit.ts";
 import { createDeadlines, type Timed } from "./deadlines.ts";
 import { type GuestTimeouts, serveGuest } from "./guest-connection.ts";
 import {
@@ -11,17 +12,17 @@ import {
   isInDebt,
   isSameGuest,
   newGuestUse,
+  statsOf,
   toGiveWay,
   type UsedConnection,
 } from "./guest-use.ts";
-import type { RequestHead } from "./http-request.ts";
-import { httpError } from "./http-syntax.ts";
+import { type HttpError, httpError } from "./http-syntax.ts";
 import { identityLines } from "./identity.ts";
 import { createListener } from "./listener.ts";
 import { errorResponse } from "./local-response.ts";
 import { type ExchangeOptions, startExchange } from "./proxy.ts";
 import type { MetadataSettings, ProxySettings } from "./settings.ts";
-import { byStatus, createCounters, type GuestStats, type MetadataStats, type Refusal } from "./stats.ts";
+import { createCounters, type GuestStats, type MetadataStats, type Refusal } from "./stats.ts";
 import { passTokenGate, type TokenKey } from "./tokens.ts";
 import type { GuestIdentity, MetadataRequest, MetadataResponse } from "./types.ts";
 import { createUpstream, type Upstream, type UpstreamStatus } from "./upstream.ts";
@@ -31,7 +32,7 @@ import { inTurn } from "./upstreams.ts";
 export interface MetadataService {
   /** Listens there from now on, and nowhere else; undefined: nowhere. Where it cannot, it logs why and tries again. */
   listen(at: SocketAddress | undefined): void;
-  /** Takes new settings. Requests that are being served end as they began. */
+  /** Takes new settings. What an upstream has been sent ends as it began, what still waits for one goes by the new settings. */
   configure(settings: MetadataSettings): void;
   stats(): MetadataStats;
   /** Stops listening and cuts all connections. */
@@ -59,10 +60,12 @@ export const GUEST_TIMEOUTS: GuestTimeouts = { head: 10_000, idle: 60_000, stall
 const LOG_EVERY = 60_000;
 /** Whether the guest of a connection is still there is looked at once in so many ms, besides at each request. */
 const LOOK_EVERY = 500;
-/** A path in the log is cut to so many characters. */
-const LOGGED_PATH = 200;
 
 const GONE = httpError("the guest of this connection is gone", 404);
+
+const NO_INSTANCE = httpError("no instance is known for this interface", 404);
+/** For what was to be sent on, and had not been when there was nowhere to send it any more. */
+const NO_UPSTREAMS = httpError("the settings of the metadata service have changed", 503);
 
 /** For a connection that is refused. */
 const NO_EVENTS: TcpEvents = { data() {}, drained() {}, ended() {}, closed() {} };
@@ -176,6 +179,10 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     let isToBeAudited = false;
     let hasAsked = false;
     const stopWatching = watch(connection, use);
+    const reroute = () => {
+      const guest = guestNow(use);
+      return guest === undefined ? GONE : route(guest, use, performance.now());
+    };
     const events = serveGuest(connection, {
       deadlines,
       timeouts: guestTimeouts,
@@ -195,14 +202,14 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
         if ("status" in next) return next;
         isInFlight = true;
         use.inFlight += 1;
-        return startExchange(head, side, next);
+        return startExchange(head, side, next, reroute);
       },
       answered(head, status, ms, now) {
         if (isInFlight) use.inFlight -= 1;
         isInFlight = false;
         counters.answered(status, ms);
         note(use, status, now);
-        if (isToBeAudited) audit(use.guest, head, status);
+        if (isToBeAudited) log.info(auditLine(use.guest, head, status), "metadata audit");
         isToBeAudited = false;
       },
       refused({ status }) {
@@ -243,12 +250,26 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     use: GuestUse,
     now: number,
   ): MetadataResponse | ExchangeOptions {
-    const { settings, upstreams, identities } = way;
-    const { limits, proxy, requireToken } = settings;
+    const { limits, proxy, requireToken } = way.settings;
     const refusal = passTokenGate({ key: tokenKey, requireToken }, request, guest, Date.now());
     if (refusal !== undefined) return refusal;
     if (proxy === undefined) return builtin(request, guest);
+    if (use.inFlight >= limits.requestsInFlight) {
+      logRefusal(use, "tooManyInFlight");
+      return errorResponse(httpError(`more than ${limits.requestsInFlight} requests at once`, 429));
+    }
+    const next = route(guest, use, now);
+    return "status" in next ? errorResponse(next) : next;
+  }
 
+  /** How the guest's requests are to be sent on. */
+  function route(guest: GuestIdentity, use: GuestUse, now: number): ExchangeOptions | HttpError {
+    const {
+      settings: { proxy },
+      upstreams,
+      identities,
+    } = way;
+    if (proxy === undefined) return NO_UPSTREAMS;
     let identity = identities.get(guest);
     if (identity === undefined) {
       identity = { lines: identityLines(guest, proxy.secret) };
@@ -256,11 +277,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     }
     if (identity.lines === undefined) {
       logRefusal(use, "noInstance");
-      return errorResponse(httpError("no instance is known for this interface", 404));
-    }
-    if (use.inFlight >= limits.requestsInFlight) {
-      logRefusal(use, "tooManyInFlight");
-      return errorResponse(httpError(`more than ${limits.requestsInFlight} requests at once`, 429));
+      return NO_INSTANCE;
     }
     turn = (turn + 1) % 0x10000;
     return {
@@ -282,19 +299,6 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     );
   }
 
-  function audit(guest: GuestIdentity, { method, path }: RequestHead, status: number): void {
-    log.info(
-      {
-        interface: guest.interface,
-        instanceId: guest.instanceId,
-        method,
-        path: path.slice(0, LOGGED_PATH),
-        status,
-      },
-      "metadata audit",
-    );
-  }
-
   function guestStats(): GuestStats[] {
     const guests: GuestStats[] = [];
     const started = Date.now() - performance.now();
@@ -304,19 +308,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
         if (use.connections === 0) uses.delete(metadataAddress);
         continue;
       }
-      const { connections, inFlight, requests, answers, last } = use;
-      guests.push({
-        interface: guest.interface,
-        metadataAddress,
-        ...(guest.instanceId !== undefined && { instanceId: guest.instanceId }),
-        connections,
-        inFlight,
-        requests,
-        answers: byStatus(answers),
-        ...(last !== undefined && {
-          last: { status: last.status, at: new Date(started + last.at).toISOString() },
-        }),
-      });
+      guests.push(statsOf(use, guest, started));
     }
     return guests;
   }

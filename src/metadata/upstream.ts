@@ -7,8 +7,8 @@ import {
   type UpstreamConnection,
 } from "./upstream-connection.ts";
 
-/** Why no connection was to be had; "full": all are busy, and enough requests wait for one already. */
-export type AcquireFailure = ConnectFailure | "full";
+/** Why no connection was to be had; "full": all are busy, and enough requests wait for one already; "closed": the upstream is one of former settings. */
+export type AcquireFailure = ConnectFailure | "full" | "closed";
 
 /** Who wants a connection. One of the two is called, once, unless the wish is withdrawn. */
 export interface Waiter {
@@ -34,7 +34,7 @@ export interface Upstream {
   status(): UpstreamStatus;
   /** In ms of `performance.now()`: until then others are asked first, since it could not be reached. */
   downUntil(): number;
-  /** Closes idle connections now and the others after their exchange. */
+  /** Closes idle connections now and the others after their exchange. Nobody gets one any more: who waits for one is told. */
   close(): void;
 }
 
@@ -122,7 +122,11 @@ export function createUpstream(options: UpstreamOptions): Upstream {
         const wasDown = down !== undefined;
         down = undefined;
         if (wasDown) onChange(status());
-        lend(made, waiter);
+        if (!closed) lend(made, waiter);
+        else {
+          discard(made);
+          waiter.failed("closed");
+        }
       },
       failed(failure, reason) {
         settled = true;
@@ -131,7 +135,7 @@ export function createUpstream(options: UpstreamOptions): Upstream {
         const wasDown = down !== undefined;
         down = { until: performance.now() + DOWN_FOR, reason };
         if (!wasDown) onChange(status());
-        waiter.failed(failure);
+        waiter.failed(closed ? "closed" : failure);
         serveWaiting();
       },
       closed(made) {
@@ -213,6 +217,13 @@ export function createUpstream(options: UpstreamOptions): Upstream {
     return true;
   }
 
+  function discard(connection: UpstreamConnection): void {
+    connection.destroy();
+    all.delete(connection);
+    busy -= 1;
+    serveWaiting();
+  }
+
   /** As many as wait get the connections of slow guests: of those that have the most requests in flight, and of these the slowest first. */
   function relieve(): void {
     pressure.deadline = deadlines.after(0);
@@ -245,17 +256,16 @@ export function createUpstream(options: UpstreamOptions): Upstream {
       }
       serveWaiting();
     },
-    discard(connection) {
-      connection.destroy();
-      all.delete(connection);
-      busy -= 1;
-      serveWaiting();
-    },
+    discard,
     status,
     downUntil: () => down?.until ?? Number.NEGATIVE_INFINITY,
     close() {
       closed = true;
       for (const connection of idle.splice(0)) connection.destroy();
+      for (const entry of [...waiting]) {
+        stopWaiting(entry);
+        entry.waiter.failed("closed");
+      }
     },
   };
 }
