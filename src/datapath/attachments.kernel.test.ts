@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { inNetworkNamespace, makeNetworkNamespace } from "../linux/namespace.ts";
 import { openRtnetlink } from "../linux/rtnetlink.ts";
-import { LINKS_AT_ONCE, listAttachments, openAttachments } from "./attachments.ts";
+import { LINKS_AT_ONCE, listAttachments, openAttachments, renewAll } from "./attachments.ts";
 import { openDatapath, removeDatapath } from "./datapath.ts";
 import { closeFd, getPinned } from "./libbpf.ts";
 import { openPrivateBpffs, SETTINGS, VIF } from "./testing.ts";
@@ -88,6 +88,21 @@ beforeEach(() => {
 afterEach(() => {
   bpffs.close();
   closeSync(namespace);
+});
+
+it("an interface that goes while programs are renewed does not end that, and a program that cannot take its place does", () => {
+  withDatapath("clsact", attachVif);
+  const program = getPinned(join(pinDir, "programs", "onlink_vif"))!;
+  const noProgram = -1;
+  expect(() => inside(() => renewAll(pinDir, () => noProgram))).toThrow();
+  inside(() =>
+    renewAll(pinDir, () => {
+      // It was there when it was looked for.
+      run("ip", "link", "del", "vif0");
+      return program;
+    }),
+  );
+  closeFd(program);
 });
 
 describe.each(["tcx", "clsact"] as const)("%s", (how) => {

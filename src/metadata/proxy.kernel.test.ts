@@ -3,7 +3,9 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { afterEach, expect, test } from "vitest";
 import { createDeadlines } from "./deadlines.ts";
+import { createMessageParser } from "./http-parser.ts";
 import { type RequestHead, readRequestHead } from "./http-request.ts";
+import { readResponseHead } from "./http-response.ts";
 import { type HttpError, httpError } from "./http-syntax.ts";
 import { type ExchangeOptions, type GuestSide, type Reroute, startExchange } from "./proxy.ts";
 import { createUpstream, type Upstream, type Waiter } from "./upstream.ts";
@@ -103,12 +105,21 @@ test("an upstream that goes on and on with interim responses is given up", async
   expect(interims).toBeLessThan(100);
 });
 
-test("a body in chunks of one byte is not written byte by byte", () => {
+/** An exchange over a connection that only notes what is done to it. */
+function exchangeOver(text: string) {
   const written: string[] = [];
+  const times: number[] = [];
   const connection = {
-    answers: {},
+    answers: createMessageParser({
+      readHead: readResponseHead,
+      maxHead: 1000,
+      tooLong: () => httpError("too long"),
+    }),
+    slowSince: Number.POSITIVE_INFINITY,
     write: (data: string) => written.push(data) > 0,
-    setTimeout() {},
+    setTimeout: (ms: number) => void times.push(ms),
+    pause() {},
+    resume() {},
   } as unknown as UpstreamConnection;
   const upstream = {
     name: "x",
@@ -117,14 +128,43 @@ test("a body in chunks of one byte is not written byte by byte", () => {
       return () => {};
     },
   } as unknown as Upstream;
-  const head = readRequestHead(
+  const guest = { takeBody() {}, respond() {}, data: () => false } as unknown as GuestSide;
+  const head = readRequestHead(text) as RequestHead;
+  return {
+    exchange: startExchange(head, guest, optionsOf(upstream), noReroute),
+    connection,
+    written,
+    times,
+  };
+}
+
+test("a body in chunks of one byte is not written byte by byte", () => {
+  const { exchange, written } = exchangeOver(
     "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n",
-  ) as RequestHead;
-  const guest = { takeBody() {} } as GuestSide;
-  const exchange = startExchange(head, guest, optionsOf(upstream), noReroute);
+  );
   for (let i = 0; i < 1000; i++) exchange.body(Buffer.from("a"));
   exchange.flush();
   exchange.bodyEnd();
   expect(written.slice(1).join("")).toBe(`${"1\r\na\r\n".repeat(1000)}0\r\n\r\n`);
   expect(written).toHaveLength(3);
+});
+
+test("that a guest takes more counts only for an answer that waited for it, not for one to an earlier request", () => {
+  const { exchange, connection, times } = exchangeOver(
+    "PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n",
+  );
+  // It waits for the request's body, which is the guest's turn: what it took of another answer is no excuse.
+  const since = connection.slowSince;
+  expect(since).toBeLessThan(Number.POSITIVE_INFINITY);
+  exchange.resume();
+  expect(connection.slowSince).toBe(since);
+  expect(times).toEqual([]);
+
+  exchange.bodyEnd();
+  connection.user!.data(Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na"));
+  expect(connection.slowSince).toBeLessThan(Number.POSITIVE_INFINITY);
+  expect(times.at(-1)).toBe(Number.POSITIVE_INFINITY);
+  exchange.resume();
+  expect(connection.slowSince).toBe(Number.POSITIVE_INFINITY);
+  expect(times.at(-1)).toBe(TIMEOUTS.idle);
 });
