@@ -7,6 +7,7 @@
  *   load serve-udp ADDRESS PORT               answers every datagram
  *   load connect SECONDS WINDOW WAY...        new connection, one request, one answer, close; WINDOW of them at a time
  *   load udp SECONDS WINDOW WAY...            datagram and answer; WINDOW sockets with one datagram under way each
+ *   load http SECONDS WINDOW WAY...           request for metadata and answer; WINDOW connections, kept open, with one request under way each
  *   load arp INTERFACE ADDRESS COUNT          ARP request and reply, one after the other
  *   load fill PROGRAM INTERFACE ADDRESS PORT COUNT  COUNT flows of guests behind INTERFACE, 50,000 to each port from PORT on, by running
  *                                             the pinned PROGRAM on their first frames (BPF_PROG_TEST_RUN)
@@ -46,6 +47,7 @@
 #define MAX_EVENTS 256
 #define MAX_WINDOW 1024
 #define MAX_WAYS 8
+#define MAX_ANSWER 2048
 #define TURN_NS 40000000ull
 /* An exchange that takes longer has failed, in ns. */
 #define PATIENCE 1000000000ull
@@ -176,6 +178,9 @@ struct exchange {
 	int fd;
 	uint64_t begun;
 	bool answered;
+	/* HTTP: of the answer, what has come. */
+	size_t received;
+	char answer[MAX_ANSWER];
 };
 
 struct way {
@@ -273,7 +278,48 @@ static void go_on_with_datagram(struct way *way, const struct epoll_event *event
 			finish(way, exchange, true);
 }
 
-/* What differs between the two kinds of exchange. */
+static const char request_text[] = "GET /latest/meta-data/instance-id HTTP/1.1\r\nHost: 169.254.169.254\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n";
+
+static void begin_request(struct way *way, uint32_t i)
+{
+	struct exchange *exchange = &way->exchanges[i];
+
+	exchange->begun = now_ns();
+	exchange->received = 0;
+	send(exchange->fd, request_text, sizeof(request_text) - 1, MSG_NOSIGNAL);
+}
+
+/* The length of an answer of status 200 with its body; 0 while its head is not there, more than MAX_ANSWER where it is another answer. */
+static size_t length_of(const char *answer)
+{
+	const char *end = strstr(answer, "\r\n\r\n"), *length;
+
+	if (!end)
+		return 0;
+	length = strcasestr(answer, "\r\nContent-Length:");
+	if (strncmp(answer, "HTTP/1.1 200 ", 13) || !length || length > end)
+		return MAX_ANSWER + 1;
+	return end + 4 - answer + strtoul(length + 17, NULL, 10);
+}
+
+static void go_on_with_request(struct way *way, const struct epoll_event *event)
+{
+	struct exchange *exchange = &way->exchanges[event->data.u32];
+	ssize_t size = recv(exchange->fd, exchange->answer + exchange->received, MAX_ANSWER - 1 - exchange->received, 0);
+	size_t length;
+
+	if (size <= 0) {
+		fprintf(stderr, "a connection was closed\n");
+		exit(1);
+	}
+	exchange->received += size;
+	exchange->answer[exchange->received] = 0;
+	length = length_of(exchange->answer);
+	if (exchange->begun && length && exchange->received >= length)
+		finish(way, exchange, exchange->received == length);
+}
+
+/* What differs between the kinds of exchange. */
 struct kind {
 	void (*begin)(struct way *way, uint32_t i);
 	void (*go_on)(struct way *way, const struct epoll_event *event);
@@ -282,6 +328,7 @@ struct kind {
 
 static const struct kind connections = { begin_connection, go_on_with_connection, finish_connection };
 static const struct kind datagrams = { begin_datagram, go_on_with_datagram, finish };
+static const struct kind requests = { begin_request, go_on_with_request, finish };
 
 /* Begins exchanges for TURN_NS, and sees those that are under way then to their end. */
 static void take_turn(struct way *way, const struct kind *kind, uint32_t window)
@@ -319,9 +366,12 @@ static void open_way(struct way *way, char **argument, const struct kind *kind, 
 		die(argument[0]);
 	way->to = address_of(argument[1], argument[2]);
 	way->epoll = epoll_create1(0);
-	for (uint32_t i = 0; kind == &datagrams && i < window; i++) {
-		way->exchanges[i].fd = open_socket(SOCK_DGRAM, &way->to);
+	for (uint32_t i = 0; kind != &connections && i < window; i++) {
+		way->exchanges[i].fd = open_socket(kind == &datagrams ? SOCK_DGRAM : SOCK_STREAM, &way->to);
 		if (way->exchanges[i].fd < 0)
+			die("connect");
+		/* A datagram socket is connected at once. */
+		if (poll(&(struct pollfd){ .fd = way->exchanges[i].fd, .events = POLLOUT }, 1, 1000) != 1)
 			die("connect");
 		watch(way->epoll, way->exchanges[i].fd, EPOLLIN, i);
 	}
@@ -440,7 +490,10 @@ static void fill(const char *program, const char *interface, const char *address
 int main(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
-	const struct kind *kind = !strcmp(what, "connect") ? &connections : !strcmp(what, "udp") ? &datagrams : NULL;
+	const struct kind *kind = !strcmp(what, "connect") ? &connections :
+				  !strcmp(what, "udp")	   ? &datagrams :
+				  !strcmp(what, "http")	   ? &requests :
+							     NULL;
 	uint32_t window = argc > 3 ? atoi(argv[3]) : 0, ways = argc > 4 ? (argc - 4) / 3 : 0;
 
 	if (!strcmp(what, "serve-tcp") && argc == 4)
