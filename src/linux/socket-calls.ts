@@ -22,8 +22,9 @@ const c = {
   getsockopt: libc.func("int getsockopt(int fd, int level, int name, void *value, void *length)"),
   epollCreate: libc.func("int epoll_create1(int flags)"),
   epollControl: libc.func("int epoll_ctl(int epoll, int operation, int fd, const void *event)"),
-  ppoll: libc.func("int ppoll(void *fds, unsigned long count, const void *timeout, const void *mask)"),
-  epollWait: libc.func("int epoll_wait(int epoll, void *events, int capacity, int timeout)"),
+  epollWait: libc.func(
+    "long syscall(long number, int epoll, void *events, int capacity, const void *timeout, const void *mask, size_t maskSize)",
+  ),
 };
 
 const AF_INET = 2;
@@ -49,8 +50,14 @@ const EPOLL_EVENT = process.arch === "x64" ? { size: 12, data: 4 } : { size: 16,
 const EPOLL_CAPACITY = 64;
 const LITTLE = endianness() === "LE";
 
-/** What an epoll set waits for and tells; errors and hang-ups (the last two) are always told. */
-export const EPOLL = { in: 1, out: 4, error: 8, hangUp: 16 } as const;
+/** epoll_pwait2(2), since Linux 5.11, has the same number on all processors; not every libc has a function for it. */
+const SYS_EPOLL_PWAIT2 = 441;
+
+/**
+ * What an epoll set waits for and tells. `error` and `hangUp` are always told; `readHangUp`: the peer sends nothing more. With `edge`, all is told once
+ * when it comes about, and again where it stands while what is waited for is changed.
+ */
+export const EPOLL = { in: 1, out: 4, error: 8, hangUp: 16, readHangUp: 0x2000, edge: 2 ** 31 } as const;
 
 /** An IPv4 address as text, and a port. */
 export interface SocketAddress {
@@ -166,7 +173,7 @@ export function closeSocket(fd: number): void {
   c.close(fd);
 }
 
-/** An epoll set; each member has a number by which it is told of. A descriptor that is closed leaves the set by itself. */
+/** An epoll set; each member has a number by which it is told of beside its descriptor. A descriptor that is closed leaves the set by itself. */
 export interface SocketSet {
   /** Can itself be waited for. */
   readonly fd: number;
@@ -174,18 +181,15 @@ export interface SocketSet {
   add(fd: number, id: number, events: number): number;
   /** Of a member. It takes no memory: it throws `SystemError` where there is no such member. */
   change(fd: number, id: number, events: number): void;
-  /** Calls back for each member of which there is something to tell now; false when there was none. */
-  poll(tell: (id: number, events: number) => void): boolean;
-  /** Waits until there is something to tell, and no longer than `BRIEF`; false when there is nothing. Nothing else happens in this process meanwhile. */
-  waitBriefly(): boolean;
+  /**
+   * Calls back for each member of which there is something to tell, now or within `BRIEF`; false when there was none. While it waits, nothing else happens in
+   * this process.
+   */
+  poll(tell: (fd: number, id: number, events: number) => void): boolean;
 }
 
-/** In microseconds. */
-const BRIEF = 100;
-
-const POLLIN = 1;
-/** struct pollfd: descriptor, wanted events, events (two bytes each). */
-const POLLFD_SIZE = 8;
+/** In nanoseconds. */
+const BRIEF = 100_000n;
 
 /** Makes an empty set. */
 export function openSocketSet(): SocketSet {
@@ -193,15 +197,13 @@ export function openSocketSet(): SocketSet {
   const event = Buffer.alloc(EPOLL_EVENT.size);
   const events = Buffer.alloc(EPOLL_EVENT.size * EPOLL_CAPACITY);
   const words = new DataView(events.buffer, events.byteOffset, events.length);
-  const pollfd = Buffer.alloc(POLLFD_SIZE);
-  new Int32Array(pollfd.buffer, pollfd.byteOffset, 1)[0] = epoll;
-  new Int16Array(pollfd.buffer, pollfd.byteOffset, 4)[2] = POLLIN;
   /** struct timespec: seconds, nanoseconds. */
-  const brief = Buffer.from(new BigInt64Array([0n, BigInt(BRIEF) * 1000n]).buffer);
+  const brief = Buffer.from(new BigInt64Array([0n, BRIEF]).buffer);
   function control(operation: number, fd: number, id: number, wanted: number): number {
     const view = new DataView(event.buffer, event.byteOffset, event.length);
     view.setUint32(0, wanted, LITTLE);
-    view.setUint32(EPOLL_EVENT.data, id, LITTLE);
+    view.setUint32(EPOLL_EVENT.data, fd, LITTLE);
+    view.setUint32(EPOLL_EVENT.data + 4, id, LITTLE);
     return c.epollControl(epoll, operation, fd, event);
   }
   return {
@@ -211,12 +213,12 @@ export function openSocketSet(): SocketSet {
       checked(control(EPOLL_CTL_MOD, fd, id, wanted), "epoll_ctl", `cannot wait for socket ${fd}`);
     },
     poll(tell) {
-      const count = c.epollWait(epoll, events, EPOLL_CAPACITY, 0);
+      const count = c.epollWait(SYS_EPOLL_PWAIT2, epoll, events, EPOLL_CAPACITY, brief, null, 0);
       for (let at = 0; at < count * EPOLL_EVENT.size; at += EPOLL_EVENT.size) {
-        tell(words.getUint32(at + EPOLL_EVENT.data, LITTLE), words.getUint32(at, LITTLE));
+        const data = at + EPOLL_EVENT.data;
+        tell(words.getUint32(data, LITTLE), words.getUint32(data + 4, LITTLE), words.getUint32(at, LITTLE));
       }
       return count > 0;
     },
-    waitBriefly: () => c.ppoll(pollfd, 1, brief, null) > 0,
   };
 }

@@ -28,8 +28,11 @@ import {
 export interface TcpEvents {
   /** It is there; told only of one that `connectTcp` makes. */
   connected?(): void;
-  /** Bytes that nobody else will change. */
-  data(bytes: Buffer): void;
+  /**
+   * Bytes of `memory` have come, from `from` up to `to`. They hold until what happens now has been dealt with: then the memory is received into again. What
+   * is written to a connection meanwhile is taken care of, anything else that is to last must be copied.
+   */
+  data(memory: Buffer, from: number, to: number): void;
   /** All that was written is on its way, after `write` said no. */
   drained(): void;
   /** The peer sends nothing more. */
@@ -65,43 +68,55 @@ export interface TcpListener {
   close(): void;
 }
 
-/** Messages are received into pieces of memory of so many bytes. */
+/** Bytes that can be received before they must have been dealt with. */
 const MEMORY_SIZE = 65_536;
 /** So many looks at the set, with all that follows, before others in this process have their turn. */
 const ROUNDS = 16;
+/** Connections are told of once when something happens: to tell again as long as it has not been dealt with would have the kernel look at each of them twice. */
+const ONCE = EPOLL.edge | EPOLL.readHangUp;
+/** The peer sends nothing more, after what has come. */
+const ENDED = EPOLL.readHangUp | EPOLL.hangUp | EPOLL.error;
 /** Connections accepted in one go. */
 const ACCEPT_BURST = 64;
 /** When no connection can be accepted, for lack of descriptors for one, it is tried again after so many ms. */
 const ACCEPT_AGAIN = 100;
 
-/** Where the next message of any connection is received: those before it stay where they are for as long as somebody has them. */
-let memory = allocateReceiveMemory(MEMORY_SIZE);
+/** Where the messages of all connections are received. It is always the same memory, so it stays in the processor's cache. */
+const memory = allocateReceiveMemory(MEMORY_SIZE);
 let used = 0;
-/** With less room than this, other memory is taken. */
+/** With less room than this, what has come is dealt with first. */
 const LEAST_ROOM = 16_384;
+
+/** A connection or listener in the set. */
+interface Member {
+  id: number;
+  tell(events: number): void;
+}
 
 let set: SocketSet | undefined;
 let stopWaiting: (() => void) | undefined;
-/** By number: a descriptor is soon that of another connection, a number is not. */
-const members = new Map<number, (events: number) => void>();
+/** By descriptor. One that is closed is soon that of another member, so what is told of carries the member's own number too. */
+const members: Array<Member | undefined> = [];
+let memberCount = 0;
 let lastId = 0;
 
 /** Enters a descriptor into the set. Gives its number there, or a negative errno. */
 function join(fd: number, events: number, tell: (events: number) => void): number {
   set ??= openSocketSet();
-  do lastId = (lastId + 1) >>> 0;
-  while (members.has(lastId));
+  lastId = (lastId + 1) >>> 0;
   const errno = set.add(fd, lastId, events);
   if (errno < 0) return errno;
-  members.set(lastId, tell);
+  members[fd] = { id: lastId, tell };
+  memberCount += 1;
   stopWaiting ??= onReadable(set.fd, look);
   return lastId;
 }
 
-function leave(id: number, fd: number): void {
-  members.delete(id);
+function leave(fd: number): void {
+  members[fd] = undefined;
+  memberCount -= 1;
   closeSocket(fd);
-  if (members.size > 0) return;
+  if (memberCount > 0) return;
   stopWaiting?.();
   stopWaiting = undefined;
 }
@@ -112,8 +127,11 @@ function leave(id: number, fd: number): void {
  */
 function look(): boolean {
   for (let round = 0; round < ROUNDS; round++) {
-    if (set!.poll(tell)) sendAll();
-    else if (!set!.waitBriefly()) return false;
+    looking = true;
+    const found = set!.poll(tell);
+    looking = false;
+    if (!found) return false;
+    sendAll();
   }
   return true;
 }
@@ -123,19 +141,21 @@ function look(): boolean {
  * where it would be woken for each message otherwise, which costs both sides more than the message itself.
  */
 let toSend: Array<() => void> = [];
+/** Whether `look` is about to call `sendAll`. */
+let looking = false;
 
 function sendLater(send: () => void): void {
-  // After a look at the set, or where something else leads to this, at the end of that.
-  if (toSend.push(send) === 1) queueMicrotask(sendAll);
+  if (toSend.push(send) === 1 && !looking) queueMicrotask(sendAll);
 }
 function sendAll(): void {
-  if (toSend.length === 0) return;
   const sending = toSend;
-  toSend = [];
+  if (sending.length > 0) toSend = [];
   for (const send of sending) send();
+  used = 0;
 }
-function tell(id: number, events: number): void {
-  members.get(id)?.(events);
+function tell(fd: number, id: number, events: number): void {
+  const member = members[fd];
+  if (member?.id === id) member.tell(events);
 }
 
 /** Listens. `accept` gets each connection with its peer's address, and gives what is to hear of it. Throws `SystemError`. */
@@ -171,7 +191,7 @@ export function listenTcp(
   return {
     close() {
       clearTimeout(timer);
-      leave(id, fd);
+      leave(fd);
     },
   };
 }
@@ -197,6 +217,11 @@ export function connectTcp(to: SocketAddress, events: TcpEvents): TcpConnection 
   };
 }
 
+/** The same, and no part of the memory that is received into. */
+function lasting(data: string | Uint8Array): string | Uint8Array {
+  return typeof data !== "string" && data.buffer === memory.bytes.buffer ? Buffer.from(data) : data;
+}
+
 /** A negative errno where the connection cannot be waited for: then it is closed, and `attach` was not called. */
 function makeConnection(
   fd: number,
@@ -216,7 +241,7 @@ function makeConnection(
   /** Undefined while `attach` looks at the connection, which may close it. */
   let events: TcpEvents | undefined;
   let wanted: number = connecting ? EPOLL.out : EPOLL.in;
-  const id = join(fd, wanted, onEvents);
+  const id = join(fd, wanted | ONCE, onEvents);
   if (id < 0) {
     resetOnClose(fd);
     closeSocket(fd);
@@ -227,9 +252,12 @@ function makeConnection(
     const isWriting = connecting || blocked;
     const isReading = !connecting && reading && !peerEnded;
     const next = (isReading ? EPOLL.in : 0) | (isWriting ? EPOLL.out : 0);
-    if (next === wanted) return;
+    if (next !== wanted) want(next);
+  }
+  /** Waits for this from now on; what is there already is told again. */
+  function want(next: number): void {
     wanted = next;
-    set!.change(fd, id, wanted);
+    set!.change(fd, id, wanted | ONCE);
   }
 
   function close(errno?: number): void {
@@ -237,7 +265,7 @@ function makeConnection(
     open = false;
     unsent = [];
     blocked = false;
-    leave(id, fd);
+    leave(fd);
     events?.closed(errno === undefined || errno === 0 ? undefined : getSystemErrorName(errno));
   }
 
@@ -247,7 +275,7 @@ function makeConnection(
     else if ((told & (EPOLL.error | EPOLL.hangUp)) !== 0 && (wanted & EPOLL.in) === 0) close(socketError(fd));
     else {
       if ((told & EPOLL.out) !== 0) sendOn();
-      if (open && (told & ~EPOLL.out) !== 0 && (wanted & EPOLL.in) !== 0) read();
+      if (open && (told & ~EPOLL.out) !== 0 && (wanted & EPOLL.in) !== 0) read((told & ENDED) !== 0);
     }
   }
 
@@ -262,15 +290,17 @@ function makeConnection(
     events?.connected?.();
   }
 
-  function read(): void {
-    if (memory.bytes.length - used < LEAST_ROOM) {
-      memory = allocateReceiveMemory(MEMORY_SIZE);
-      used = 0;
-    }
+  /** Receives once, and where the peer's end is known to come after that, the end too. */
+  function read(hasEnded: boolean): void {
+    if (memory.bytes.length - used < LEAST_ROOM) sendAll();
+    const room = memory.bytes.length - used;
     const count = receive(fd, memory, used);
     if (count > 0) {
+      const from = used;
       used += count;
-      events?.data(memory.bytes.subarray(used - count, used));
+      events?.data(memory.bytes, from, used);
+      // Where there may be more, it has its turn after that of others.
+      if (open && (hasEnded || count === room) && (wanted & EPOLL.in) !== 0) want(wanted);
     } else if (count === 0) {
       peerEnded = true;
       update();
@@ -296,9 +326,10 @@ function makeConnection(
       unsentBytes -= sent;
       blocked = sent < length;
       if (blocked) {
-        // What was put together is put there again for the next send.
         const rest = bytes.subarray(sent, length);
+        // What was put together is put there again for the next send.
         unsent.splice(0, parts, bytes === unsent[0] ? rest : Buffer.from(rest));
+        unsent = unsent.map(lasting);
         return false;
       }
       if (parts === unsent.length) unsent = [];
@@ -323,7 +354,7 @@ function makeConnection(
     write(data) {
       if (!open || ending || data.length === 0) return !blocked;
       const isLong = typeof data === "string" && data.length > MAX_GATHERED;
-      unsent.push(isLong ? Buffer.from(data, "latin1") : data);
+      unsent.push(isLong ? Buffer.from(data, "latin1") : blocked ? lasting(data) : data);
       unsentBytes += data.length;
       if (blocked) return false;
       if (unsentBytes > LONG) sendWaiting();

@@ -328,10 +328,11 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
       if (waitingFor === "stalled") return timed.deadline;
       return serving === undefined ? timed.deadline - timeOf(waitingFor, timeouts) : undefined;
     },
-    data(bytes) {
-      if (!open) return drop(bytes.length);
-      parser.feed(bytes);
+    data(memory, from, to) {
+      if (!open) return drop(to - from);
+      parser.feed(memory, from, to);
       proceed();
+      parser.keep();
     },
     drained() {
       serving?.exchange?.resume();

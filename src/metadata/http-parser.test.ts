@@ -20,18 +20,28 @@ function responseParser(method = "GET"): MessageParser<ResponseHead> {
   return parser;
 }
 
-/** What the parser makes of bytes that come in these parts; pieces of a body that follow each other are put together. */
+/**
+ * What the parser makes of bytes that come in these parts, as connections give them: in memory that holds other bytes too, and is used again. Pieces of a body that
+ * follow each other are put together.
+ */
 function eventsOf<Head>(parser: MessageParser<Head>, parts: readonly Buffer[]): MessageEvent<Head>[] {
   const events: MessageEvent<Head>[] = [];
+  const memory = Buffer.alloc(Math.max(0, ...parts.map((part) => part.length)) + 100);
   for (const part of parts) {
-    parser.feed(part);
+    memory.fill("\r\n");
+    const from = part.length % 50;
+    part.copy(memory, from);
+    parser.feed(memory, from, from + part.length);
     for (let event = parser.next(); event !== undefined; event = parser.next()) {
       const last = events.at(-1);
-      if (event.kind === "data" && last?.kind === "data") {
-        events[events.length - 1] = { kind: "data", bytes: Buffer.concat([last.bytes, event.bytes]) };
+      if (event.kind === "data") {
+        const before = last?.kind === "data" ? [last.bytes] : [];
+        if (last?.kind === "data") events.pop();
+        events.push({ kind: "data", bytes: Buffer.concat([...before, event.bytes]) });
       } else events.push(event);
       if (event.kind === "error") return events;
     }
+    parser.keep();
   }
   return events;
 }
@@ -359,25 +369,27 @@ describe("the parser", () => {
     }
   });
 
-  it("does not keep the memory that a few bytes came in", () => {
+  it("does not need the memory that bytes came in any more after it has kept them", () => {
     const parser = requestParser();
     const memory = Buffer.alloc(65_536);
     const text = `GET / HTTP/1.1\r\n${HOST}\r\n`;
     memory.write(text, 1000);
-    parser.feed(memory.subarray(1000, 1000 + 20));
+    parser.feed(memory, 1000, 1000 + 20);
     expect(parser.next()).toBeUndefined();
+    parser.keep();
     memory.fill(0);
     parser.feed(Buffer.from(text.slice(20)));
     expect(parser.next()).toMatchObject({ kind: "head", head: { method: "GET" } });
   });
 
-  it("does not keep it for what comes behind a whole message either", () => {
+  it("nor for what comes behind a whole message", () => {
     const parser = requestParser();
     const memory = Buffer.alloc(65_536);
     const text = `GET / HTTP/1.1\r\n${HOST}\r\n`;
     memory.write(`${text}GET`);
-    parser.feed(memory.subarray(0, text.length + 3));
+    parser.feed(memory, 0, text.length + 3);
     expect([parser.next()?.kind, parser.next()?.kind]).toEqual(["head", "end"]);
+    parser.keep();
     memory.fill(0);
     parser.feed(Buffer.from(text.slice(3)));
     expect(parser.next()).toMatchObject({ kind: "head", head: { method: "GET" } });

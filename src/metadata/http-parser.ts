@@ -1,4 +1,11 @@
-import { type BodyFraming, type HttpError, hasForbidden, httpError, readFields } from "./http-syntax.ts";
+import {
+  type BodyFraming,
+  type HttpError,
+  hasForbidden,
+  httpError,
+  latin1Bytes,
+  readFields,
+} from "./http-syntax.ts";
 
 /** What the bytes of a connection mean, in order: for each message its head, the body's bytes without their framing, and its end. */
 export type MessageEvent<Head> =
@@ -19,8 +26,10 @@ interface HeadEvent<Head> {
  * reads: what is not asked for stays as it came.
  */
 export interface MessageParser<Head> {
-  /** Takes more bytes. They are kept, not copied, until they have been read. */
-  feed(bytes: Buffer): void;
+  /** Takes more bytes: those of `memory` from `from` up to `to`, all unless given. They are read where they are; what is left of them before the memory is used again must be kept. */
+  feed(memory: Buffer, from?: number, to?: number): void;
+  /** Copies what has not been read of the memory that it was fed from. */
+  keep(): void;
   /** The next event; undefined when it takes more bytes. */
   next(): MessageEvent<Head> | undefined;
   /** The peer sends nothing more: the event that this means for what is being read; undefined between two messages. */
@@ -50,7 +59,6 @@ const CHUNK_LINE = /^([\da-f]{1,12})[\t ]*(?:;[\t\x20-\x7e\x80-\xff]*)?$/i;
 /** A head of at most so many bytes is kept with what was read in it: clients repeat themselves, and so do those who answer them. */
 const MAX_KEPT_HEAD = 1024;
 
-const NOTHING = Buffer.alloc(0);
 const CR = 0x0d;
 const EMPTY = Buffer.alloc(0);
 const END = { kind: "end" } as const;
@@ -65,19 +73,23 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
   let state: State = "head";
   let failure: { kind: "error"; error: HttpError } | undefined;
   let bytes: Buffer = EMPTY;
-  /** Where reading goes on in `bytes`, and up to where the end of a head or line has been looked for in vain. */
+  /** Whether `bytes` is memory that is not the parser's own. */
+  let borrowed = false;
+  /** Where reading goes on in `bytes`, where it ends, and up to where the end of a head or line has been looked for in vain. */
   let at = 0;
+  let end = 0;
   let searched = 0;
   /** Bytes to come of the body or the chunk. */
   let left = 0;
   let trailerBytes = 0;
   /** The last head that was short enough. */
-  let kept: { text: string; context: string; event: HeadEvent<Head> } | undefined;
+  let kept: { bytes: Uint8Array; context: string; event: HeadEvent<Head> } | undefined;
 
   function fail(error: HttpError): MessageEvent<Head> {
     failure = { kind: "error", error };
     bytes = EMPTY;
     at = 0;
+    end = 0;
     return failure;
   }
 
@@ -86,51 +98,57 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
    * the bytes alone, not on how they were cut: of two faults, forbidden characters come first.
    */
   function readThrough(mark: string, most: number, tooLong: (text: string) => HttpError): string | undefined {
+    if (bytes.length > end) bytes = bytes.subarray(0, end);
     const found = bytes.indexOf(mark, Math.max(at, searched - mark.length + 1), "latin1");
-    const end = found < 0 ? bytes.length : found + mark.length;
-    if (found < 0 || end - at > most) {
-      const stop = Math.min(end, at + most);
+    const after = found < 0 ? end : found + mark.length;
+    if (found < 0 || after - at > most) {
+      const stop = Math.min(after, at + most);
       // The last CR may be half of a line end.
       const whole = bytes[stop - 1] === CR ? stop - 1 : stop;
       // What was looked at before is not looked at again, however few bytes come at a time; but a LF needs the CR before it.
       const from = Math.max(at, bytes[searched - 1] === CR ? searched - 1 : searched);
       if (hasForbidden(bytes.toString("latin1", from, whole)))
         fail(httpError("a forbidden character or line end"));
-      else if (end - at >= most) fail(tooLong(bytes.toString("latin1", at, stop)));
-      else searched = bytes.length;
+      else if (after - at >= most) fail(tooLong(bytes.toString("latin1", at, stop)));
+      else searched = end;
       return undefined;
     }
-    const text = bytes.toString("latin1", at, end);
-    at = end;
-    searched = end;
+    const text = bytes.toString("latin1", at, after);
+    at = after;
+    searched = after;
     if (!hasForbidden(text)) return text;
     fail(httpError("a forbidden character or line end"));
     return undefined;
   }
 
-  /** A few bytes that wait for more, or none, must not keep the memory of all that came with them, which may be what other connections received. */
-  function keepLittle(): void {
-    const rest = bytes.length - at;
-    if (4 * rest > bytes.buffer.byteLength) return;
-    const own = rest === 0 ? NOTHING : Buffer.allocUnsafeSlow(rest);
-    bytes.copy(own, 0, at);
+  function keep(): void {
+    const rest = end - at;
+    const own = rest === 0 ? EMPTY : Buffer.allocUnsafeSlow(rest);
+    if (rest > 0) bytes.copy(own, 0, at, end);
     bytes = own;
+    borrowed = false;
     searched = Math.max(0, searched - at);
     at = 0;
+    end = rest;
+  }
+
+  /** A few bytes that wait for more, or none, must not keep the memory of all that came with them. */
+  function keepLittle(): void {
+    if (!borrowed && end > 0 && 4 * (end - at) <= end) keep();
   }
 
   /** The head that was read last, when the same bytes are there again to be read in the same way. */
   function readKept(): HeadEvent<Head> | undefined {
     if (kept === undefined || kept.context !== parser.context) return undefined;
-    const end = at + kept.text.length;
-    if (end > bytes.length || bytes.toString("latin1", at, end) !== kept.text) return undefined;
-    at = end;
-    searched = end;
+    const { length } = kept.bytes;
+    if (length > end - at || bytes.compare(kept.bytes, 0, length, at, at + length) !== 0) return undefined;
+    at += length;
+    searched = at;
     return kept.event;
   }
 
   function readHead(): MessageEvent<Head> | undefined {
-    if (at === bytes.length) return undefined;
+    if (at === end) return undefined;
     const event = readKept() ?? readNew();
     if (event?.kind !== "head") return event;
     const { head } = event;
@@ -149,13 +167,13 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
     const head = kind.readHead(text, context);
     if ("reason" in head) return fail(head);
     const event = { kind: "head", head } as const;
-    kept = text.length <= MAX_KEPT_HEAD ? { text, context, event } : undefined;
+    kept = text.length <= MAX_KEPT_HEAD ? { bytes: latin1Bytes(text), context, event } : undefined;
     return event;
   }
 
   /** Bytes of the body, at most those that are left of it; undefined when there are none yet. */
   function readData(): MessageEvent<Head> | undefined {
-    const count = Math.min(left, bytes.length - at);
+    const count = Math.min(left, end - at);
     if (count === 0) return undefined;
     const data = bytes.subarray(at, at + count);
     at += count;
@@ -213,8 +231,8 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
       case "trailers":
         return readTrailers();
       case "until-close": {
-        const data = bytes.subarray(at);
-        at = bytes.length;
+        const data = bytes.subarray(at, end);
+        at = end;
         return data.length === 0 ? undefined : { kind: "data", bytes: data };
       }
       case "end":
@@ -227,16 +245,30 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
 
   const parser: MessageParser<Head> = {
     context: "",
-    feed(more) {
+    feed(memory, from = 0, to = memory.length) {
       if (failure !== undefined) return;
-      bytes = at === bytes.length ? more : Buffer.concat([bytes.subarray(at), more]);
+      if (at === end) {
+        bytes = memory;
+        at = from;
+        end = to;
+        searched = from;
+        borrowed = true;
+        return;
+      }
+      bytes = Buffer.concat([bytes.subarray(at, end), memory.subarray(from, to)]);
+      borrowed = false;
       searched = Math.max(0, searched - at);
       at = 0;
+      end = bytes.length;
+    },
+    keep() {
+      if (borrowed) keep();
     },
     next() {
       if (failure !== undefined) return failure;
       for (;;) {
-        const [before, from] = [state, at];
+        const before = state;
+        const from = at;
         const event = step();
         if (event !== undefined) return event;
         // Nothing was read: it takes more bytes.
@@ -252,10 +284,10 @@ export function createMessageParser<Head extends { body: BodyFraming }>(
         return END;
       }
       if (failure !== undefined) return failure;
-      if (state === "head" && at === bytes.length) return undefined;
+      if (state === "head" && at === end) return undefined;
       return fail(httpError("the connection was closed within a message"));
     },
-    unread: () => bytes.length - at,
+    unread: () => end - at,
   };
   return parser;
 }

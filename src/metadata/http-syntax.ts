@@ -163,3 +163,10 @@ function splitList(value: string): string[] {
     .split(",")
     .map((member) => member.trim());
 }
+
+/** A text as latin1, in memory of its own: that of `Buffer.from` is shared with others, and stays as long as any of them. */
+export function latin1Bytes(text: string): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(text.length);
+  bytes.write(text, "latin1");
+  return bytes;
+}

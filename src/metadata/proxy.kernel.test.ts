@@ -161,7 +161,8 @@ test("that a guest takes more counts only for an answer that waited for it, not 
   expect(times).toEqual([]);
 
   exchange.bodyEnd();
-  connection.user!.data(Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na"));
+  const begun = Buffer.from("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na");
+  connection.user!.data(begun, 0, begun.length);
   expect(connection.slowSince).toBeLessThan(Number.POSITIVE_INFINITY);
   expect(times.at(-1)).toBe(Number.POSITIVE_INFINITY);
   exchange.resume();

@@ -162,14 +162,14 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
     else this.guest.takeBody();
   }
 
-  data(bytes: Buffer): void {
+  data(memory: Buffer, from: number, to: number): void {
     const lent = this.connection!;
     this.heard = true;
     lent.setTimeout(this.options.timeouts.idle);
-    lent.answers.feed(bytes);
+    lent.answers.feed(memory, from, to);
     while (!this.over) {
       const event = lent.answers.next();
-      if (event === undefined) return;
+      if (event === undefined) break;
       if (event.kind === "error") {
         this.fail(httpError(`the upstream's answer has ${event.error.reason}`, 502));
       } else if (event.kind === "head") this.readHead(event.head);
@@ -177,6 +177,7 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
       else if (event.kind === "end") this.finish(lent);
       else if (!this.guest.data(event.bytes)) this.pause(lent);
     }
+    lent.answers.keep();
   }
 
   private readHead(head: ResponseHead): void {

@@ -19,7 +19,7 @@ export function openTransport({ host, port, tls }: UpstreamAddress, events: TcpE
 function carry(socket: Socket, connected: "connect" | "secureConnect", events: TcpEvents): Transport {
   let reason: string | undefined;
   socket.on(connected, () => events.connected?.());
-  socket.on("data", events.data);
+  socket.on("data", (bytes) => events.data(bytes, 0, bytes.length));
   socket.on("drain", events.drained);
   socket.on("end", events.ended);
   socket.on("error", (error) => {
@@ -27,7 +27,8 @@ function carry(socket: Socket, connected: "connect" | "secureConnect", events: T
   });
   socket.on("close", () => events.closed(reason));
   return {
-    write: (data) => (typeof data === "string" ? socket.write(data, "latin1") : socket.write(data)),
+    // What a guest sent is in memory that is soon used again.
+    write: (data) => socket.write(typeof data === "string" ? Buffer.from(data, "latin1") : Buffer.from(data)),
     setReading: (reading) => void (reading ? socket.resume() : socket.pause()),
     destroy: () => void socket.destroy(),
   };

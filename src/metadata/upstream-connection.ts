@@ -24,8 +24,8 @@ export interface Borrower {
 /** What hears of a connection while an exchange has it. */
 export interface ConnectionUser {
   readonly borrower: Borrower;
-  /** Bytes that nobody else will change. */
-  data(bytes: Buffer): void;
+  /** As in `TcpEvents`. */
+  data(memory: Buffer, from: number, to: number): void;
   /** More may be written. */
   drained(): void;
   /** The upstream sends nothing more; the connection is gone, in order or by an error. */
@@ -125,8 +125,8 @@ export function openConnection(
       timed.deadline = Number.POSITIVE_INFINITY;
       owner.ready(connection);
     },
-    data(bytes) {
-      if (connection.user !== undefined) connection.user.data(bytes);
+    data(memory, from, to) {
+      if (connection.user !== undefined) connection.user.data(memory, from, to);
       // An answer that nobody asked for.
       else end();
     },
