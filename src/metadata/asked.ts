@@ -1,5 +1,6 @@
 import { isAudited } from "./audit.ts";
 import type { RequestHead } from "./http-request.ts";
+import { normalizePath } from "./path.ts";
 import type { MetadataRequest } from "./types.ts";
 
 const EMPTY = new Uint8Array(0);
@@ -29,5 +30,5 @@ function requestOf({ method, path, query, fields }: RequestHead): MetadataReques
     const before = headers.get(lower);
     headers.set(lower, before === undefined ? value : `${before}, ${value}`);
   }
-  return { method, path, query: query ?? "", headers, body: EMPTY };
+  return { method, path, names: normalizePath(path), query: query ?? "", headers, body: EMPTY };
 }

@@ -4,6 +4,7 @@ import { type GuestMetadata, guestMetadataSchema } from "../config/guest-metadat
 import { createBuiltin } from "./builtin.ts";
 import { EC2_VERSIONS } from "./ec2.ts";
 import { OPENSTACK_VERSIONS } from "./openstack.ts";
+import { normalizePath } from "./path.ts";
 import type { GuestIdentity } from "./types.ts";
 
 /** A guest about which only the host knows something. */
@@ -69,7 +70,7 @@ function ask(
     status,
     body,
     headers: fields,
-  } = handle({ method, path, query: "", headers, body: new Uint8Array() }, guest);
+  } = handle({ method, path, names: normalizePath(path), query: "", headers, body: new Uint8Array() }, guest);
   return { status, body: Buffer.from(body).toString(), type: fields[0]?.[1], fields };
 }
 
@@ -162,7 +163,14 @@ describe("in EC2's form, with what the operator says", () => {
     const handle = createBuiltin({ version: () => 0, of: () => metadata });
     for (const path of ["/latest/user-data", "/openstack/latest/user_data"]) {
       const { body } = handle(
-        { method: "GET", path, query: "", headers: new Map(), body: new Uint8Array() },
+        {
+          method: "GET",
+          path,
+          names: normalizePath(path),
+          query: "",
+          headers: new Map(),
+          body: new Uint8Array(),
+        },
         plain,
       );
       expect(body, path).toEqual(bytes);
@@ -363,6 +371,7 @@ describe("answers are kept", () => {
         {
           method: "GET",
           path: "/latest/meta-data/hostname",
+          names: "latest/meta-data/hostname",
           query: "",
           headers: new Map(),
           body: new Uint8Array(),

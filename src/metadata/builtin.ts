@@ -3,7 +3,6 @@ import { textAnswer } from "./answer.ts";
 import { EC2_VERSIONS, ec2Tree, renderEc2 } from "./ec2.ts";
 import { guestFacts } from "./guest-facts.ts";
 import { OPENSTACK_VERSIONS, renderOpenStack } from "./openstack.ts";
-import { normalizePath } from "./path.ts";
 import { acceptsJson, type TreeEntry, treeEntry } from "./tree.ts";
 import type { GuestIdentity, MetadataRequest, MetadataResponse } from "./types.ts";
 
@@ -68,11 +67,10 @@ function renderSite(guest: GuestIdentity, metadata: GuestMetadata): Site {
 
 function find(
   { root, ec2, openstack }: Site,
-  { path, headers }: MetadataRequest,
+  { names, headers }: MetadataRequest,
 ): MetadataResponse | undefined {
-  const normal = normalizePath(path);
-  if (normal === undefined) return undefined;
-  const [first, rest] = splitFirst(normal);
+  if (names === undefined) return undefined;
+  const [first, rest] = splitFirst(names);
   if (first === "openstack") {
     const [version, file] = splitFirst(rest);
     if (version === "") return OPENSTACK_LISTING;

@@ -1,6 +1,6 @@
 import type { RequestHead } from "./http-request.ts";
 import type { ResponseHead } from "./http-response.ts";
-import type { BodyFraming } from "./http-syntax.ts";
+import { type BodyFraming, latin1Bytes } from "./http-syntax.ts";
 import { mayPass, mayReturn } from "./identity.ts";
 
 /** What a guest's connection is like, as far as answers depend on it. */
@@ -12,12 +12,12 @@ export interface GuestHop {
 }
 
 /** What was last made of a head: a connection's next request is often the same one, and then its head the same object. */
-const upstreamHeads = new WeakMap<RequestHead, { host: string; identity: string; text: string }>();
+const upstreamHeads = new WeakMap<RequestHead, { host: string; identity: string; bytes: Buffer }>();
 const guestHeads = new WeakMap<ResponseHead, GuestHop & { made: GuestHead }>();
 
 /** A head for a guest, and whether its body goes in chunks. */
 export interface GuestHead {
-  text: string;
+  bytes: Buffer;
   chunked: boolean;
 }
 
@@ -25,12 +25,12 @@ export interface GuestHead {
  * The head that goes to an upstream for a guest's: without what the guest may not say, and with `identity`, lines that say who it is. Host is the
  * upstream's own, so that a guest cannot pick another site there.
  */
-export function upstreamHead(head: RequestHead, host: string, identity: string): string {
+export function upstreamHead(head: RequestHead, host: string, identity: string): Buffer {
   const last = upstreamHeads.get(head);
-  if (last?.host === host && last.identity === identity) return last.text;
-  const text = makeUpstreamHead(head, host, identity);
-  upstreamHeads.set(head, { host, identity, text });
-  return text;
+  if (last?.host === host && last.identity === identity) return last.bytes;
+  const bytes = latin1Bytes(makeUpstreamHead(head, host, identity));
+  upstreamHeads.set(head, { host, identity, bytes });
+  return bytes;
 }
 
 function makeUpstreamHead(head: RequestHead, host: string, identity: string): string {
@@ -47,9 +47,9 @@ function makeUpstreamHead(head: RequestHead, host: string, identity: string): st
 export function guestHead(head: ResponseHead, { version, method, keepAlive }: GuestHop): GuestHead {
   const last = guestHeads.get(head);
   if (last?.version === version && last.method === method && last.keepAlive === keepAlive) return last.made;
-  const hop = { version, method, keepAlive };
-  const made = makeGuestHead(head, hop);
-  guestHeads.set(head, { ...hop, made });
+  const made = makeGuestHead(head, { version, method, keepAlive });
+  // One by one: objects that are made by spreading are slow to look into.
+  guestHeads.set(head, { version, method, keepAlive, made });
   return made;
 }
 
@@ -62,7 +62,7 @@ function makeGuestHead(head: ResponseHead, hop: GuestHop): GuestHead {
   // RFC 9110 s. 8.6: 204 has no length.
   else if (contentLength !== undefined && status !== 204) text += framingLine(contentLength);
   if (!hop.keepAlive) text += "Connection: close\r\n";
-  return { text: `${text}\r\n`, chunked };
+  return { bytes: latin1Bytes(`${text}\r\n`), chunked };
 }
 
 /** An interim response (RFC 9110 s. 15.2) as a guest gets it. */

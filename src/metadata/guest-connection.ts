@@ -298,10 +298,10 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
       if (serving === undefined) return;
       serving.keepAlive &&=
         serving.body === "complete" && (head.body !== "until-close" || serving.version === "1.1");
-      const { text, chunked } = guestHead(head, serving);
+      const { bytes, chunked } = guestHead(head, serving);
       serving.status = head.status;
       serving.chunked = chunked;
-      connection.write(text);
+      connection.write(bytes);
     },
     data(bytes) {
       const isChunked = serving?.chunked === true;

@@ -251,7 +251,7 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
     now: number,
   ): MetadataResponse | ExchangeOptions {
     const { limits, proxy, requireToken } = way.settings;
-    const refusal = passTokenGate({ key: tokenKey, requireToken }, request, guest, Date.now());
+    const refusal = passTokenGate({ key: tokenKey, requireToken }, request, guest, Date.now);
     if (refusal !== undefined) return refusal;
     if (proxy === undefined) return builtin(request, guest);
     if (use.inFlight >= limits.requestsInFlight) {

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { normalizePath } from "./path.ts";
 import {
   isTokenValid,
   MAX_TTL,
@@ -15,7 +16,14 @@ const now = Date.UTC(2026, 0, 1);
 const web: GuestIdentity = { interface: "tap0", metadataAddress: "169.254.64.2", addresses: [] };
 
 function request(method: string, path: string, headers: Record<string, string> = {}): MetadataRequest {
-  return { method, path, query: "", headers: new Map(Object.entries(headers)), body: new Uint8Array() };
+  return {
+    method,
+    path,
+    names: normalizePath(path),
+    query: "",
+    headers: new Map(Object.entries(headers)),
+    body: new Uint8Array(),
+  };
 }
 
 function ask(
@@ -24,7 +32,7 @@ function ask(
   headers: Record<string, string> = {},
   { guest = web, requireToken = true, at = now } = {},
 ) {
-  return passTokenGate({ key, requireToken }, request(method, path, headers), guest, at);
+  return passTokenGate({ key, requireToken }, request(method, path, headers), guest, () => at);
 }
 
 const ttl = "x-aws-ec2-metadata-token-ttl-seconds";

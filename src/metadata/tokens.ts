@@ -1,7 +1,6 @@
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { textAnswer } from "./answer.ts";
 import { foldName } from "./identity.ts";
-import { normalizePath } from "./path.ts";
 import type { GuestIdentity, MetadataRequest, MetadataResponse } from "./types.ts";
 
 /*
@@ -83,19 +82,19 @@ export interface TokenGate {
 
 /**
  * Stands in front of whatever serves the metadata: the answer to a request for a token, or the refusal of a request with a wrong token or
- * without one; undefined where the request may go on. `now` in ms since 1970.
+ * without one; undefined where the request may go on. `now` gives ms since 1970.
  */
 export function passTokenGate(
   { key, requireToken }: TokenGate,
   request: MetadataRequest,
   guest: GuestIdentity,
-  now: number,
+  now: () => number,
 ): MetadataResponse | undefined {
-  if (normalizePath(request.path) === TOKEN_PATH) return answerTokenRequest(key, request, guest, now);
+  if (request.names === TOKEN_PATH) return answerTokenRequest(key, request, guest, now());
   const token = request.headers.get(TOKEN_HEADER);
   if (token === undefined) return (guest.requireToken ?? requireToken) ? NO_TOKEN : undefined;
   // A client that shows a token relies on it being checked, wherever tokens are required or not.
-  return isTokenValid(key, guest, token, now) ? undefined : WRONG_TOKEN;
+  return isTokenValid(key, guest, token, now()) ? undefined : WRONG_TOKEN;
 }
 
 const NO_TOKEN = textAnswer(

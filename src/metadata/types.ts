@@ -11,6 +11,8 @@ export interface MetadataRequest {
   method: string;
   /** The path of the request's target as it was sent, from its slash on: percent-encoded, without dot segments. */
   path: string;
+  /** The names in the path, as `normalizePath` gives them. */
+  names: string | undefined;
   /** What follows the first question mark; empty when there is none. */
   query: string;
   /** Header fields by name in lower case; the values of a repeated one joined with ", " (RFC 9110 s. 5.3). */
