@@ -38,7 +38,7 @@ export interface LoadWay {
 
 /** How many requests are under way at a time, and for how long each way has its turns. */
 export interface LoadOptions {
-  kind: "connect" | "udp";
+  kind: "connect" | "udp" | "http";
   window: number;
   seconds: number;
 }

@@ -1,32 +1,34 @@
 /**
- * Metadata requests of one guest over 32 connections: the proxy next to haproxy doing the same header work before the same upstream, and the builtin
- * store next to a bare server of Node.js. All are reached through the datapath, from one guest, and each is one process.
+ * Metadata requests of one guest over 32 connections that stay open: the proxy next to haproxy and nginx doing the same header work before the same upstream, and
+ * the builtin store next to a bare server of Node.js. All are reached through the datapath, from one guest, and each is one process. The client, and the
+ * upstream with it, have one processor, the servers that are compared the other.
  */
+import { execFileSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { test } from "vitest";
 import { type Guest, type Lab, openLab } from "../src/lab/lab.ts";
 import type { LabProcess } from "../src/lab/process.ts";
 import { waitFor } from "../src/lab/wait.ts";
 import { startAgent } from "../test/support/agent.ts";
-import { output } from "../test/support/commands.ts";
 import { WEB } from "../test/support/guest.ts";
+import { CLIENT_PROCESSOR, figuresOf, type LoadWay, loadRounds, rateOf, SERVER_PROCESSOR } from "./load.ts";
+import { median } from "./median.ts";
 import { record } from "./record.ts";
-import { rounds, withoutFirst } from "./rounds.ts";
+import type { Target } from "./report.ts";
 import { AS_THE_UNIT } from "./unit.ts";
 
-/** Many short rounds: a virtual machine may change its speed within seconds, by half, and each way is to have its share of that. */
 const ROUNDS = 15;
-const SECONDS = 1;
-const PATH = "/latest/meta-data/instance-id";
-/** What the peer of each is reached by. */
-const [OWN, PEER] = ["169.254.169.254", "169.254.169.253"];
+const LOAD = { kind: "http", window: 32, seconds: 0.6 } as const;
+/** What the agent answers at, and by whose port on the host the others are reached at which address. */
+const OWN = "169.254.169.254";
+const PEERS = { haproxy: 8081, nginx: 8082, upstream: 8775 };
+const ADDRESSES = { haproxy: "169.254.169.253", nginx: "169.254.169.252", upstream: "169.254.169.251" };
 const UNLIMITED = { requestsPerSecond: 1_000_000, requestsInFlight: 1000 };
-const UNITS: Record<string, number> = { us: 1, ms: 1000, s: 1_000_000 };
 
 const file = (name: string) => fileURLToPath(new URL(name, import.meta.url));
 
-/** A host with a guest, and an agent that serves it at `OWN` and leads it to 127.0.0.1:8081 at `PEER`. */
+/** A host with a guest, and an agent that serves it at `OWN` and leads it to the peers. */
 async function open(metadata: object): Promise<{ lab: Lab; guest: Guest; agent: LabProcess }> {
   const lab = await openLab();
   const guest = await lab.addGuest(WEB);
@@ -35,7 +37,12 @@ async function open(metadata: object): Promise<{ lab: Lab; guest: Guest; agent: 
     {
       services: [
         { name: "own", address: OWN, port: 80, kind: "metadata" },
-        { name: "peer", address: PEER, port: 80, backends: ["127.0.0.1:8081"] },
+        ...(["haproxy", "nginx", "upstream"] as const).map((name) => ({
+          name,
+          address: ADDRESSES[name],
+          port: 80,
+          backends: [`127.0.0.1:${PEERS[name]}`],
+        })),
       ],
       interfaces: [
         {
@@ -49,17 +56,9 @@ async function open(metadata: object): Promise<{ lab: Lab; guest: Guest; agent: 
     },
     AS_THE_UNIT,
   );
+  const [tool, list, processor] = SERVER_PROCESSOR;
+  execFileSync(tool!, ["--all-tasks", "--pid", list!, processor!, String(agent.pid)]);
   return { lab, guest, agent };
-}
-
-/** One run of wrk: requests a second, and the time in microseconds within which 99 of 100 were answered. */
-async function load(guest: Guest, address: string): Promise<{ rate: number; p99: number }> {
-  const argv = ["wrk", "-t1", "-c32", `-d${SECONDS}s`, "--latency", `http://${address}${PATH}`];
-  const text = await output(guest, argv);
-  expect(text).not.toMatch(/Non-2xx|Socket errors/);
-  const [, rate] = /Requests\/sec:\s+([\d.]+)/.exec(text) ?? [];
-  const [, time, unit] = /99%\s+([\d.]+)(us|ms|s)/.exec(text) ?? [];
-  return { rate: Number(rate), p99: Number(time) * UNITS[unit!]! };
 }
 
 /** What a process has in memory, in MiB. */
@@ -68,68 +67,60 @@ function memoryOf({ pid }: LabProcess): number {
   return Number(kib) / 1024;
 }
 
-async function compare(
+/** The ways from the guest to these addresses, once all of them answer. */
+async function waysTo<Name extends string>(
+  lab: Lab,
   guest: Guest,
-  work: string,
-  peer: string,
-  limits: { rate: number; p99?: number },
-): Promise<void> {
-  const p99: Record<string, number[]> = { onlink: [], [peer]: [] };
-  const rateOf = async (way: string, address: string) => {
-    const result = await load(guest, address);
-    p99[way]!.push(result.p99);
-    return result.rate;
-  };
-  const rates = await rounds(ROUNDS, {
-    onlink: () => rateOf("onlink", OWN),
-    [peer]: () => rateOf(peer, PEER),
-  });
-  const common = { part: "metadata", notes: [] };
-  record({
-    ...common,
-    work: `${work}, rate`,
-    unit: "requests/s",
-    values: rates,
-    targets: [{ way: "onlink", against: peer, bound: "at least", limit: limits.rate }],
-  });
-  record({
-    ...common,
-    work: `${work}, p99`,
-    unit: "us",
-    values: withoutFirst(p99),
-    targets:
-      limits.p99 === undefined ? [] : [{ way: "onlink", against: peer, bound: "at most", limit: limits.p99 }],
-  });
+  addresses: Record<Name, string>,
+): Promise<Record<Name, LoadWay>> {
+  for (const address of Object.values<string>(addresses)) {
+    const argv = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", `http://${address}/`];
+    await waitFor(`an answer from ${address}`, async () => (await guest.run(argv)).stdout === "200");
+  }
+  const entries = Object.entries<string>(addresses).map(([name, address]) => [
+    name,
+    { lab, guest, address, port: 80, peer: name !== "onlink" },
+  ]);
+  return Object.fromEntries(entries) as Record<Name, LoadWay>;
 }
 
-test("the proxy next to haproxy", async () => {
+test("the proxy next to haproxy and nginx", async () => {
   const { lab, guest, agent } = await open({
     mode: "proxy",
     proxy: { upstream: "http://127.0.0.1:8775", secret: "s3cret" },
   });
   await using _ = lab;
-  await lab.host.start(["nginx", "-c", file("metadata-upstream.conf")]);
-  const haproxy = await lab.host.start(["haproxy", "-f", file("metadata-haproxy.cfg")]);
-  for (const address of [OWN, PEER]) {
-    await waitFor(`an answer from ${address}`, async () => {
-      const { stdout } = await guest.run([
-        "curl",
-        "-s",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{http_code}",
-        `http://${address}/`,
-      ]);
-      return stdout === "200";
-    });
-  }
-  await compare(guest, "Proxy", "haproxy", { rate: 1, p99: 2 });
+  await lab.host.start([...CLIENT_PROCESSOR, "nginx", "-c", file("metadata-upstream.conf")]);
+  const haproxy = await lab.host.start([...SERVER_PROCESSOR, "haproxy", "-f", file("metadata-haproxy.cfg")]);
+  const nginx = await lab.host.start([...SERVER_PROCESSOR, "nginx", "-c", file("metadata-nginx.conf")]);
+  const ways = await waysTo(lab, guest, { onlink: OWN, ...ADDRESSES });
+  const { upstream, ...results } = await loadRounds(ROUNDS, ways, LOAD);
+  const targets = (bound: Target["bound"], limit: number): Target[] => [
+    { way: "onlink", against: "haproxy", bound, limit },
+  ];
+  const common = { part: "metadata", notes: [] };
   record({
-    part: "metadata",
+    ...common,
+    work: "Proxy, rate",
+    unit: "requests/s",
+    values: figuresOf(results, rateOf),
+    targets: targets("at least", 1),
+    notes: [
+      `Client and upstream without a proxy between them: median ${Math.round(median(upstream.map(rateOf))).toLocaleString("en")} requests/s.`,
+    ],
+  });
+  record({
+    ...common,
+    work: "Proxy, p99",
+    unit: "us",
+    values: figuresOf(results, ({ p99 }) => p99),
+    targets: targets("at most", 2),
+  });
+  record({
+    ...common,
     work: "Proxy, memory after the load",
     unit: "MiB",
-    values: { onlink: [memoryOf(agent)], haproxy: [memoryOf(haproxy)] },
+    values: { onlink: [memoryOf(agent)], haproxy: [memoryOf(haproxy)], nginx: [memoryOf(nginx)] },
     targets: [],
     notes: ["onlink: the whole agent"],
   });
@@ -139,12 +130,28 @@ const BARE_SERVER = `
 const body = "i-0123456789abcdef0\\n";
 const head = { "Content-Type": "text/plain", "Content-Length": body.length };
 const answer = (request, response) => response.writeHead(200, head).end(body);
-require("node:http").createServer(answer).listen(8081, "127.0.0.1", () => console.log("ready"));`;
+require("node:http").createServer(answer).listen(${PEERS.haproxy}, "127.0.0.1", () => console.log("ready"));`;
 
 test("the builtin store next to a bare server of Node.js", async () => {
   const { lab, guest } = await open({ mode: "builtin" });
   await using _ = lab;
-  const bare = await lab.host.start([process.execPath, "-e", BARE_SERVER]);
+  const bare = await lab.host.start([...SERVER_PROCESSOR, process.execPath, "-e", BARE_SERVER]);
   await bare.waitForLine(/^ready$/);
-  await compare(guest, "Builtin", "node:http", { rate: 0.85 });
+  const ways = await waysTo(lab, guest, { onlink: OWN, "node:http": ADDRESSES.haproxy });
+  const results = await loadRounds(ROUNDS, ways, LOAD);
+  const common = { part: "metadata", notes: [] };
+  record({
+    ...common,
+    work: "Builtin, rate",
+    unit: "requests/s",
+    values: figuresOf(results, rateOf),
+    targets: [{ way: "onlink", against: "node:http", bound: "at least", limit: 0.85 }],
+  });
+  record({
+    ...common,
+    work: "Builtin, p99",
+    unit: "us",
+    values: figuresOf(results, ({ p99 }) => p99),
+    targets: [],
+  });
 });

@@ -18,7 +18,7 @@ test=(
 bench=(
   "${test[@]}"
   haproxy nginx-light nftables farpd # the peers
-  wrk linux-perf                     # load, and where the time goes
+  linux-perf                         # where the time goes
 )
 case "${1-}" in
   build) packages=("${build[@]}") ;;
