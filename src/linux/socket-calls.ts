@@ -5,7 +5,7 @@
 import { constants, endianness } from "node:os";
 import koffi from "koffi";
 import { ipv4FromUint32, ipv4ToUint32 } from "../packet/address.ts";
-import { checked } from "./libc.ts";
+import { checked, SystemError } from "./libc.ts";
 
 const libc = koffi.load(null);
 const c = {
@@ -183,7 +183,7 @@ export interface SocketSet {
   change(fd: number, id: number, events: number): void;
   /**
    * Calls back for each member of which there is something to tell, now or within `BRIEF`; false when there was none. While it waits, nothing else happens in
-   * this process.
+   * this process. Throws `SystemError`: a filter of system calls may not know this one.
    */
   poll(tell: (fd: number, id: number, events: number) => void): boolean;
 }
@@ -213,7 +213,9 @@ export function openSocketSet(): SocketSet {
       checked(control(EPOLL_CTL_MOD, fd, id, wanted), "epoll_ctl", `cannot wait for socket ${fd}`);
     },
     poll(tell) {
-      const count = c.epollWait(SYS_EPOLL_PWAIT2, epoll, events, EPOLL_CAPACITY, brief, null, 0);
+      const count = orErrno(c.epollWait(SYS_EPOLL_PWAIT2, epoll, events, EPOLL_CAPACITY, brief, null, 0));
+      if (count < 0 && !isAgain(count))
+        throw new SystemError("epoll_pwait2", -count, "cannot wait for sockets");
       for (let at = 0; at < count * EPOLL_EVENT.size; at += EPOLL_EVENT.size) {
         const data = at + EPOLL_EVENT.data;
         tell(words.getUint32(data, LITTLE), words.getUint32(data + 4, LITTLE), words.getUint32(at, LITTLE));

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { readFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
+import { closeSocket, openSocketSet } from "./socket-calls.ts";
 import { connectTcp, listenTcp, type TcpConnection, type TcpEvents } from "./tcp.ts";
 import { freePort } from "./testing.ts";
 
@@ -261,4 +262,10 @@ describe("a connection that is made", () => {
 it("a place that is taken cannot be listened at", async () => {
   const at = await nodeServer(() => {});
   expect(() => listenTcp(at, () => recorder().events)).toThrow(/cannot listen on 127.0.0.1:\d+ .*EADDRINUSE/);
+});
+
+it("a set that cannot be waited for says so, and is not asked again and again", () => {
+  const set = openSocketSet();
+  closeSocket(set.fd);
+  expect(() => set.poll(() => {})).toThrow(/cannot wait for sockets \(epoll_pwait2: EBADF\)/);
 });
