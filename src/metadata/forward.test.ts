@@ -33,6 +33,7 @@ describe("what an upstream gets", () => {
   });
 
   const NAMES = [
+    "X-Forwarded",
     "X-Forwarded-For",
     "X-Forwarded-Host",
     "X-Instance-ID",
@@ -47,6 +48,13 @@ describe("what an upstream gets", () => {
     "X-Real-IP",
     "Forwarded",
     "Remote-User",
+    "X-User",
+    "X-User-ID",
+    "X-Roles",
+    "X-Identity-Status",
+    "X-Original-URL",
+    "X-Rewrite-URL",
+    "X-HTTP-Method-Override",
     "X-Aws-Ec2-Metadata-Token",
     "Proxy",
     "Proxy-Authorization",

@@ -52,8 +52,9 @@ export function readRequestHead(text: string): RequestHead | HttpError {
   if (first < 0 || last > lineEnd || first === last) return httpError("no HTTP/1 request line");
   const [method, target] = [text.slice(0, first), text.slice(first + 1, last)];
   if (!isToken(method)) return httpError("a method that is no token");
-  const version = VERSIONS.get(text.slice(last + 1, lineEnd));
-  if (version === undefined) return httpError("a version other than HTTP/1.0 and HTTP/1.1", 505);
+  const protocol = text.slice(last + 1, lineEnd);
+  const version = VERSIONS.get(protocol);
+  if (version === undefined) return wrongVersion(protocol);
   if (!isMethod(method)) return httpError("a method other than GET, HEAD, POST, PUT and DELETE", 501);
   if (target.length > MAX_TARGET) return httpError(`a target of more than ${MAX_TARGET} bytes`, 414);
   const origin = originForm(target);
@@ -87,6 +88,13 @@ export function readRequestHead(text: string): RequestHead | HttpError {
     expectsContinue: expects.length > 0 && version === "1.1" && body !== 0,
     keepAlive: version === "1.1" && !connection.includes("close"),
   };
+}
+
+function wrongVersion(protocol: string): HttpError {
+  // RFC 9112 s. 2.3: in capitals, a digit on either side of the point.
+  return /^HTTP\/\d\.\d$/.test(protocol)
+    ? httpError("a version other than HTTP/1.0 and HTTP/1.1", 505)
+    : httpError("a request line that does not end with a version of HTTP");
 }
 
 /** What a request is refused with whose head is too long, by its beginning. */

@@ -33,14 +33,21 @@ const IDENTITY_FIELDS: ReadonlySet<string> = new Set([
   "remote-user",
   "x-client-ip",
   "x-cluster-client-ip",
+  "x-forwarded",
+  "x-identity-status",
+  "x-is-admin-project",
   "x-originating-ip",
   "x-real-ip",
   "x-remote-addr",
   "x-remote-ip",
   "x-remote-user",
-  "x-user-id",
+  "x-role",
+  "x-roles",
+  "x-tenant",
+  "x-user",
 ]);
 const IDENTITY_PREFIXES = [
+  "x-domain-",
   "x-forwarded-",
   "x-instance-",
   "x-metadata-",
@@ -50,7 +57,16 @@ const IDENTITY_PREFIXES = [
   "x-project-",
   "x-provider-",
   "x-tenant-",
+  "x-user-",
 ];
+
+/** Fields by which some server takes the request for another one than its first line says; tokens and the audit go by that line. */
+const REQUEST_FIELDS: ReadonlySet<string> = new Set([
+  "x-http-method",
+  "x-http-method-override",
+  "x-method-override",
+  "x-rewrite-url",
+]);
 
 /** Fields with which a connection is managed (RFC 9110 s. 7.6.1), and which the front therefore makes anew or leaves out. */
 const CONNECTION_FIELDS: ReadonlySet<string> = new Set([
@@ -76,7 +92,12 @@ const TOKEN_FIELDS: ReadonlySet<string> = new Set([
   "x-aws-ec2-metadata-token-ttl-seconds",
 ]);
 
-const REMOVED: ReadonlySet<string> = new Set([...CONNECTION_FIELDS, ...TOKEN_FIELDS, ...IDENTITY_FIELDS]);
+const REMOVED: ReadonlySet<string> = new Set([
+  ...CONNECTION_FIELDS,
+  ...TOKEN_FIELDS,
+  ...IDENTITY_FIELDS,
+  ...REQUEST_FIELDS,
+]);
 
 /** What a field's name, in lower case, may become where fields are handed on as variables (CGI, WSGI): such servers fold characters together. */
 export function foldName(lower: string): string {
