@@ -12,6 +12,7 @@ afterEach(() => deadlines.close());
 /** A connection that takes all that is written, and what it hears; `handle` gives the answers. */
 function connectionOf(handle: ConnectionOptions["handle"]) {
   let written = "";
+  let isClosed = false;
   const connection: TcpConnection = {
     write(data) {
       written += typeof data === "string" ? data : Buffer.from(data).toString("latin1");
@@ -30,7 +31,9 @@ function connectionOf(handle: ConnectionOptions["handle"]) {
     handle,
     answered() {},
     refused() {},
-    closed() {},
+    closed() {
+      isClosed = true;
+    },
   });
   /** As a connection tells of bytes: in memory that is used again. */
   const receive = (bytes: Buffer) => {
@@ -38,7 +41,7 @@ function connectionOf(handle: ConnectionOptions["handle"]) {
     events.data(memory, 0, memory.length);
     memory.fill(0);
   };
-  return { receive, connection, written: () => written };
+  return { receive, end: events.ended, connection, written: () => written, isClosed: () => isClosed };
 }
 
 /** Answers with the path, and keeps count. */
@@ -69,6 +72,16 @@ test("of many requests that come at once, a few are answered at once and all in 
   const expected = [...Array.from({ length: 1000 }, (_, i) => `/${i}`), "/0"];
   expect(paths).toEqual(expected);
   expect([...written().matchAll(/\r\n\r\n(\/\d+);/g)].map(([, path]) => path)).toEqual(expected);
+});
+
+test("what had come when the guest ended its side is served, and then the connection is closed", async () => {
+  const { paths, handle } = pathAnswers();
+  const { receive, end, isClosed } = connectionOf(handle);
+  receive(requests(100));
+  end();
+  expect(paths).toHaveLength(16);
+  while (!isClosed()) await turn();
+  expect(paths).toHaveLength(100);
 });
 
 test("after a connection is gone, or a request that closes it, none of what waited is served", async () => {

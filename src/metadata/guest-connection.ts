@@ -114,6 +114,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   let proceeding = false;
   /** Set while it is the turn of others. */
   let later: NodeJS.Immediate | undefined;
+  let peerEnded = false;
   let paused = false;
   let dropped = 0;
 
@@ -136,6 +137,14 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   function cut(): void {
     if (serving?.status !== undefined) connection.abort();
     else connection.destroy();
+  }
+
+  /**
+   * The guest sends nothing more. Nobody reads an answer any more: hardly a client ends its own side alone, and one that gave up must not keep an upstream busy. What
+   * waits only for its turn is served.
+   */
+  function end(): void {
+    if (later === undefined) cut();
   }
 
   function drop(count: number): void {
@@ -175,6 +184,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
   function goOn(): void {
     later = undefined;
     proceed();
+    if (peerEnded) end();
   }
   function isReading(): boolean {
     return serving === undefined || serving.body === "wanted";
@@ -338,8 +348,10 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
       serving?.exchange?.resume();
       if (open) proceed();
     },
-    // Nobody reads an answer any more: hardly a client ends its own side alone, and one that gave up must not keep an upstream busy.
-    ended: cut,
+    ended() {
+      peerEnded = true;
+      end();
+    },
     closed() {
       open = false;
       deadlines.remove(timed);
