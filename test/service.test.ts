@@ -7,19 +7,13 @@ import { startHttpServer } from "../src/lab/servers.ts";
 import { CONFIG_FILE, ONLINK, writeConfig } from "./support/agent.ts";
 import { output, requestFrom, shell } from "./support/commands.ts";
 import { WEB } from "./support/guest.ts";
+import { NOTIFY, startServiceManager } from "./support/service-manager.ts";
 
 const packaged = (name: string) =>
   readFile(fileURLToPath(new URL(`../packaging/${name}`, import.meta.url)), "utf8");
 const UNITS = "/run/units";
 const SERVICE = `${UNITS}/onlink.service`;
 const MOUNT = "run-onlink-bpf.mount";
-/** Writes every datagram to a UNIX socket, an abstract one, as a line. */
-const LISTENER = `
-  use Socket;
-  socket(SOCKET, PF_UNIX, SOCK_DGRAM, 0) && bind(SOCKET, pack_sockaddr_un("\\0onlink-notify")) or die $!;
-  $| = 1;
-  print "listening\\n";
-  while (defined recv(SOCKET, $message, 4096, 0)) { $message =~ s/\\n/ /g; print "$message\\n" }`;
 
 let lab: Lab;
 let guest: Guest;
@@ -60,8 +54,7 @@ test("the agent needs no more than the units give it, and tells the manager what
   const mount = await packaged(MOUNT);
   const where = setting(mount, "Where");
   await shell(lab.host, `mkdir -p ${where}; mount -t bpf -o ${setting(mount, "Options")} bpf ${where}`);
-  const manager = await lab.host.start(["perl", "-e", LISTENER]);
-  await manager.waitForLine(/^listening$/);
+  const manager = await startServiceManager(lab);
   const config = {
     services: [{ name: "web", address: "169.254.169.254", port: 80, backends: ["127.0.0.1:8080"] }],
     interfaces: [{ name: "vif-*" }],
@@ -75,21 +68,21 @@ test("the agent needs no more than the units give it, and tells the manager what
   const limits = [`--bounding-set=-all,${capabilities}`, "--no-new-privs"];
   const agent = await lab.host.start(
     ["unshare", "--mount", "setpriv", ...limits, process.execPath, ONLINK, "run", "--config", CONFIG_FILE],
-    { env: { NOTIFY_SOCKET: "@onlink-notify", WATCHDOG_USEC: "200000" } },
+    { env: { ...NOTIFY, WATCHDOG_USEC: "200000" } },
   );
-  await manager.waitForLine(/^STATUS=1 services, 1 interfaces$/);
-  await manager.waitForLine(/^READY=1$/);
-  await manager.waitForLine(/^WATCHDOG=1$/);
+  await manager.waitForLine(/ STATUS=1 services, 1 interfaces$/);
+  await manager.waitForLine(/ READY=1$/);
+  await manager.waitForLine(/ WATCHDOG=1$/);
   expect((await requestFrom(guest, "http://169.254.169.254/")).peer).toBe("169.254.64.2");
 
   await writeConfig(lab, "services: [");
   agent.kill("SIGHUP");
-  await manager.waitForLine(/^RELOADING=1 MONOTONIC_USEC=\d+$/);
+  await manager.waitForLine(/ RELOADING=1 MONOTONIC_USEC=\d+$/);
   await manager.waitForLine(
-    /^STATUS=1 services, 1 interfaces; configuration refused: \/run\/onlink\.yaml:1:/,
+    / STATUS=1 services, 1 interfaces; configuration refused: \/run\/onlink\.yaml:1:/,
   );
   await agent.stop();
-  await manager.waitForLine(/^STOPPING=1$/);
-  expect(manager.stdout().match(/^READY=1$/gm)).toHaveLength(2);
+  await manager.waitForLine(/ STOPPING=1$/);
+  expect(manager.stdout().match(/ READY=1$/gm)).toHaveLength(2);
   expect((await requestFrom(guest, "http://169.254.169.254/")).peer).toBe("169.254.64.2");
 });

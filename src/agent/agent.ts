@@ -52,6 +52,8 @@ export interface Agent {
   reload(read: ConfigResult): void;
   /** Flows and counters are read of those vifs alone of which `counted` says so; without it, of all. */
   status(options?: { counted?: (vif: string) => boolean }): AgentStatus;
+  /** The agent in few words; takes no time, however much there is. */
+  summary(): AgentSummary;
   services(): ServiceStatus[];
   /** A page of the flows that are wanted; see `listFlows`. */
   flows(wish: FlowWish & { cursor?: string | undefined; limit: number }): Promise<FlowList>;
@@ -72,6 +74,15 @@ export interface Agent {
   readonly events: Pick<Events, "recent" | "subscribe" | "counts">;
   /** Stops following the host and closes all handles. The datapath goes on working. */
   stop(): Promise<void>;
+}
+
+/** See `Agent.summary`. */
+export interface AgentSummary {
+  services: number;
+  /** Those that are attached. */
+  interfaces: number;
+  /** What is wrong with the configuration file as it is now; the one before holds. */
+  refused: string | undefined;
 }
 
 /** What `startAgent` needs. */
@@ -327,6 +338,11 @@ function follow(
         () => guestMetadata.configure(config.metadata.builtin.directory),
       );
     },
+    summary: () => ({
+      services: config.services.length,
+      interfaces: interfaces.list().filter(({ state }) => state === "attached").length,
+      refused: configuration.errors?.[0],
+    }),
     services: serviceStatuses,
     lookups: backends.names.lookups,
     flows: (wish) => listFlows({ datapath, services: config.services, nameOf: interfaces.nameOf }, wish),

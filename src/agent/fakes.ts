@@ -1,6 +1,8 @@
 /** The datapath and the host's network in memory, for the tests of this folder. */
+import { DatapathError, EntryError } from "../datapath/errors.ts";
 import type { Attachment, Datapath, DatapathMap, ProgramName, Vif } from "../datapath/types.ts";
 import type { Link, Route } from "../linux/rtnetlink.ts";
+import { messageOf } from "./errors.ts";
 
 /** A datapath that remembers every write, in order, in words such as `"set vif 5 169.254.64.2"`. */
 export interface FakeDatapath {
@@ -76,18 +78,32 @@ function inText(_: string, value: unknown): unknown {
 
 function fakeMap<K, V>(name: string, writes: string[]): DatapathMap<K, V> {
   const entries = new Map<string, [K, V]>();
-  return {
+  const map: DatapathMap<K, V> = {
     get: (key) => entries.get(JSON.stringify(key))?.[1],
     set(key, value) {
       writes.push(`set ${name} ${JSON.stringify(key)} ${JSON.stringify(value, inText)}`);
       entries.set(JSON.stringify(key), [key, value]);
     },
+    setAll: (some) => each(some, ([key, value]) => map.set(key, value)),
     delete(key) {
       writes.push(`delete ${name} ${JSON.stringify(key)}`);
       return entries.delete(JSON.stringify(key));
     },
+    deleteAll: (keys) => each(keys, map.delete),
     entries: () => [...entries.values()],
   };
+  return map;
+}
+
+/** Does something with each in turn; `EntryError` where that throws. */
+function each<T>(some: readonly T[], write: (one: T) => unknown): void {
+  for (const [index, one] of some.entries()) {
+    try {
+      write(one);
+    } catch (error) {
+      throw new EntryError(new DatapathError(messageOf(error)), index);
+    }
+  }
 }
 
 /** An Ethernet interface that is up; anything else by `changes`. */

@@ -1,27 +1,40 @@
+import { EntryError } from "../datapath/errors.ts";
 import type { DatapathMap } from "../datapath/types.ts";
 
+/** What of a map the agent uses where it alone writes it. */
+export type Mirror<K, V> = Pick<DatapathMap<K, V>, "get" | "setAll" | "deleteAll" | "entries">;
+
 /**
- * A map that this process alone writes: read once, at the first use, and answered from memory ever after; writes go through. `textOf` gives each
- * key a text of its own.
+ * A map that this process alone writes: read once, at the first use, and answered from memory ever after; writes go through, and of those that fail
+ * half-way, what was done is known. `textOf` gives each key a text of its own.
  */
-export function mirror<K, V>(map: DatapathMap<K, V>, textOf: (key: K) => string): DatapathMap<K, V> {
+export function mirror<K, V>(map: Mirror<K, V>, textOf: (key: K) => string): Mirror<K, V> {
   let known: Map<string, [K, V]> | undefined;
   function entries(): Map<string, [K, V]> {
-    known ??= new Map(map.entries().map(([key, value]) => [textOf(key), [key, value]]));
+    known ??= new Map(map.entries().map((entry) => [textOf(entry[0]), entry]));
     return known;
+  }
+  /** Writes some, and notes those that were written. */
+  function through<T>(some: readonly T[], write: (some: readonly T[]) => void, note: (one: T) => void): void {
+    let done = some.length;
+    try {
+      write(some);
+    } catch (error) {
+      done = error instanceof EntryError ? error.index : 0;
+      throw error;
+    } finally {
+      for (const one of some.slice(0, done)) note(one);
+    }
   }
   return {
     get: (key) => entries().get(textOf(key))?.[1],
-    set(key, value) {
+    setAll(some) {
       const mirrored = entries();
-      map.set(key, value);
-      mirrored.set(textOf(key), [key, value]);
+      through(some, map.setAll, (entry) => mirrored.set(textOf(entry[0]), entry));
     },
-    delete(key) {
+    deleteAll(keys) {
       const mirrored = entries();
-      const deleted = map.delete(key);
-      mirrored.delete(textOf(key));
-      return deleted;
+      through(keys, map.deleteAll, (key) => mirrored.delete(textOf(key)));
     },
     entries: () => [...entries().values()],
   };

@@ -1,15 +1,13 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { BackendEntry, BackendKey, ServiceEntry, ServiceKey, WhenNoBackend } from "../datapath/types.ts";
-import { fakeDatapath } from "./fakes.ts";
 import {
-  apply,
   type DesiredService,
   type Operation,
   plan,
-  planChange,
-  readServiceMaps,
+  planChanges,
   type ServiceMaps,
+  type ServiceTables,
 } from "./plan.ts";
 
 // Few addresses, ports and ids, so that the generated states meet often.
@@ -74,6 +72,13 @@ const anyMaps: fc.Arbitrary<ServiceMaps> = fc.record({
   ),
 });
 
+/** The writes of an operation one by one. */
+function writesOf(operation: Operation): Operation[] {
+  if (operation.kind === "end-flows") return [operation];
+  if ("keys" in operation) return operation.keys.map((key) => ({ ...operation, keys: [key] }) as Operation);
+  return operation.entries.map((entry) => ({ ...operation, entries: [entry] }) as Operation);
+}
+
 /** The three maps in memory. */
 function mapsFrom(maps: ServiceMaps) {
   const addresses = new Map(maps.addresses);
@@ -87,29 +92,36 @@ function mapsFrom(maps: ServiceMaps) {
     addresses,
     services,
     backends,
+    /** As far as `planChanges` reads them. */
+    tables: {
+      services: { get: (key: ServiceKey) => services.get(keyText(key))?.[1] },
+      backends: { get: ({ service, slot }: BackendKey) => backends.get(`${service} ${slot}`)?.[1] },
+    } as ServiceTables,
     apply(operation: Operation) {
       switch (operation.kind) {
-        case "set-backend":
-          backends.set(`${operation.key.service} ${operation.key.slot}`, [operation.key, operation.entry]);
+        case "set-backends":
+          for (const [key, entry] of operation.entries)
+            backends.set(`${key.service} ${key.slot}`, [key, entry]);
           break;
-        case "delete-backend":
-          expect(backends.delete(`${operation.key.service} ${operation.key.slot}`)).toBe(true);
+        case "delete-backends":
+          for (const { service, slot } of operation.keys)
+            expect(backends.delete(`${service} ${slot}`)).toBe(true);
           break;
-        case "set-service":
-          services.set(keyText(operation.key), [operation.key, operation.entry]);
+        case "set-services":
+          for (const [key, entry] of operation.entries) services.set(keyText(key), [key, entry]);
           break;
         case "end-flows":
           for (const id of operation.services)
             expect([...services.values()].map(([, entry]) => entry.id)).toContain(id);
           break;
-        case "delete-service":
-          expect(services.delete(keyText(operation.key))).toBe(true);
+        case "delete-services":
+          for (const key of operation.keys) expect(services.delete(keyText(key))).toBe(true);
           break;
-        case "set-address":
-          addresses.set(operation.address, operation.services);
+        case "set-addresses":
+          for (const [address, count] of operation.entries) addresses.set(address, count);
           break;
-        case "delete-address":
-          expect(addresses.delete(operation.address)).toBe(true);
+        case "delete-addresses":
+          for (const address of operation.keys) expect(addresses.delete(address)).toBe(true);
           break;
       }
     },
@@ -181,7 +193,7 @@ describe("plan", () => {
             .filter(({ key }) => keyText(key) === text)
             .flatMap(({ backends }) => backends);
 
-        for (const operation of plan(after, maps.snapshot(), NOW)) {
+        for (const operation of plan(after, maps.snapshot(), NOW).flatMap(writesOf)) {
           maps.apply(operation);
           const { services } = meaning(maps);
           for (const [text, { backends }] of services) {
@@ -225,37 +237,46 @@ describe("plan", () => {
       maps.apply(operation);
     }
     expect(plan([{ key, ...rest, backends: [local(2)] }], maps.snapshot(), NOW)).toEqual([
-      { kind: "set-service", key, entry: { id: 1, backends: 1, ...rest, drainEnds: 0n } },
-      { kind: "set-backend", key: { service: 1, slot: 0 }, entry: local(2) },
-      { kind: "delete-backend", key: { service: 1, slot: 1 } },
+      { kind: "set-services", entries: [[key, { id: 1, backends: 1, ...rest, drainEnds: 0n }]] },
+      { kind: "set-backends", entries: [[{ service: 1, slot: 0 }, local(2)]] },
+      { kind: "delete-backends", keys: [{ service: 1, slot: 1 }] },
     ]);
   });
 
-  it("changes one service like all of them", () => {
+  it("changes some services like all of them", () => {
     fc.assert(
       fc.property(
         desiredServices,
-        fc.array(backend, { maxLength: 4 }),
-        fc.nat(),
-        (before, backends, which) => {
-          fc.pre(before.length > 0);
-          const { datapath } = fakeDatapath();
-          for (const operation of plan(before, empty, NOW)) apply(datapath, operation);
-          const changed = { ...before[which % before.length]!, backends };
-          const after = before.map((service) => (service.key === changed.key ? changed : service));
-          expect(planChange(changed, datapath)).toEqual(plan(after, readServiceMaps(datapath), NOW));
+        fc.array(fc.option(fc.array(backend, { maxLength: 4 })), { minLength: 6, maxLength: 6 }),
+        (before, changes) => {
+          const maps = mapsFrom(empty);
+          plan(before, empty, NOW).forEach(maps.apply);
+          const after = before.map((service, index) => ({
+            ...service,
+            backends: changes[index] ?? service.backends,
+          }));
+          const changed = after.filter((_, index) => changes[index] !== null);
+          expect(planChanges(changed, maps.tables)).toEqual(plan(after, maps.snapshot(), NOW));
         },
       ),
     );
   });
 
-  it("changes no service alone that the maps do not have, or have as removed", () => {
-    const { datapath } = fakeDatapath();
+  it("changes no services alone of which the maps lack one, or have it as removed", () => {
     const key: ServiceKey = { address: "169.254.169.254", port: 80, protocol: "tcp" };
+    const other: ServiceKey = { ...key, port: 81 };
     const rest = { responseHopLimit: 64, whenNoBackend: "drop" as const, drain: 30_000 };
-    expect(planChange({ key, ...rest, backends: [] }, datapath)).toBeUndefined();
-    datapath.services.set(key, { id: 1, backends: 0, ...rest, drainEnds: 1n });
-    expect(planChange({ key, ...rest, backends: [] }, datapath)).toBeUndefined();
+    const entry = { id: 1, backends: 0, ...rest };
+    const both = [key, other].map((key) => ({ key, ...rest, backends: [] }));
+    const changesOf = (services: ServiceMaps["services"]) =>
+      planChanges(both, mapsFrom({ ...empty, services }).tables);
+    expect(changesOf([[key, { ...entry, drainEnds: 0n }]])).toBeUndefined();
+    const there = (drainEnds: bigint): ServiceMaps["services"] => [
+      [key, { ...entry, drainEnds: 0n }],
+      [other, { ...entry, id: 2, drainEnds }],
+    ];
+    expect(changesOf(there(1n))).toBeUndefined();
+    expect(changesOf(there(0n))).toEqual([]);
   });
 
   describe("a service that is removed", () => {
@@ -283,19 +304,19 @@ describe("plan", () => {
     it("keeps its address and its id, without backends, until its drain ends", () => {
       const { maps, reach } = setUp(5000);
       expect(reach([serviceWith(other, 0)], NOW).map(({ kind }) => kind)).toEqual([
-        "set-backend",
-        "set-service",
-        "set-address",
-        "set-service",
+        "set-backends",
+        "set-services",
+        "set-addresses",
+        "set-services",
       ]);
       expect(maps.services.get(keyText(key))?.[1]).toMatchObject({ id: 1, backends: 0, drainEnds: ENDS });
       expect(maps.services.get(keyText(other))?.[1]).toMatchObject({ id: 2, drainEnds: 0n });
       expect(reach([serviceWith(other, 0)], ENDS - 1n)).toEqual([]);
       expect(reach([serviceWith(other, 0)], ENDS)).toEqual([
         { kind: "end-flows", services: [1], addresses: [key.address] },
-        { kind: "delete-address", address: key.address },
-        { kind: "delete-service", key },
-        { kind: "delete-backend", key: { service: 1, slot: 0 } },
+        { kind: "delete-addresses", keys: [key.address] },
+        { kind: "delete-services", keys: [key] },
+        { kind: "delete-backends", keys: [{ service: 1, slot: 0 }] },
       ]);
     });
 
@@ -310,11 +331,11 @@ describe("plan", () => {
     it("is gone at once without a drain, marked first, so that no flow opens meanwhile", () => {
       const { reach } = setUp(0);
       expect(reach([], NOW).map(({ kind }) => kind)).toEqual([
-        "set-service",
+        "set-services",
         "end-flows",
-        "delete-address",
-        "delete-service",
-        "delete-backend",
+        "delete-addresses",
+        "delete-services",
+        "delete-backends",
       ]);
     });
 

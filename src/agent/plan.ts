@@ -1,12 +1,13 @@
 import type {
   BackendEntry,
   BackendKey,
-  Datapath,
+  ServiceAddress,
   ServiceEntry,
   ServiceKey,
   WhenNoBackend,
 } from "../datapath/types.ts";
 import { NS_PER_MS } from "./clock.ts";
+import type { Mirror } from "./mirror.ts";
 
 /** What the datapath should do for one service: the backends are those in use, in the order of their slots. */
 export interface DesiredService {
@@ -27,16 +28,17 @@ export interface ServiceMaps {
   backends: Array<[BackendKey, BackendEntry]>;
 }
 
-/** One step of a plan: a write to one map. */
+/** One step of a plan: writes to one map, in their order. */
 export type Operation =
-  | { kind: "set-backend"; key: BackendKey; entry: BackendEntry }
-  | { kind: "delete-backend"; key: BackendKey }
-  | { kind: "set-service"; key: ServiceKey; entry: ServiceEntry }
+  | { kind: "set-backends"; entries: Array<[BackendKey, BackendEntry]> }
+  | { kind: "delete-backends"; keys: BackendKey[] }
+  | { kind: "set-services"; entries: Array<[ServiceKey, ServiceEntry]> }
   /** Before these services are deleted, by their ids; and those of addresses that no service has any more, which the host opened itself. */
   | { kind: "end-flows"; services: number[]; addresses: string[] }
-  | { kind: "delete-service"; key: ServiceKey }
-  | { kind: "set-address"; address: string; services: number }
-  | { kind: "delete-address"; address: string };
+  | { kind: "delete-services"; keys: ServiceKey[] }
+  /** Service addresses and how many services each has. */
+  | { kind: "set-addresses"; entries: Array<[string, number]> }
+  | { kind: "delete-addresses"; keys: string[] };
 
 /**
  * The writes that turn `actual` into `desired`, in an order that keeps the datapath right after each of them, since frames
@@ -56,9 +58,7 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
   const foundAddresses = new Map(actual.addresses);
   const ids = assignIds(desired, actual);
 
-  const shrink: Operation[] = [];
-  const fillSlots: Operation[] = [];
-  const setServices: Operation[] = [];
+  const change: ServiceWrites = { shrink: [], fillSlots: [], setServices: [] };
   const wantedServices = new Set<string>();
   const wantedSlots = new Set<string>();
   const wantedAddresses = new Map<string, number>();
@@ -72,100 +72,111 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
     wantedServices.add(text);
     keepAddress(service.key);
     for (const slot of service.backends.keys()) wantedSlots.add(backendKeyText({ service: id, slot }));
-    const change = changeService(service, id, found.get(text), (key) =>
-      foundBackends.get(backendKeyText(key)),
-    );
-    shrink.push(...change.shrink);
-    fillSlots.push(...change.fillSlots);
-    setServices.push(...change.setServices);
+    addWrites(change, service, id, found.get(text), (key) => foundBackends.get(backendKeyText(key)));
   }
 
-  const drainServices: Operation[] = [];
+  const drainServices: Array<[ServiceKey, ServiceEntry]> = [];
   const drainingIds = new Set<number>();
   const endingFlows: number[] = [];
-  const deleteServices: Operation[] = [];
+  const goneServices: ServiceKey[] = [];
   for (const [key, before] of actual.services) {
     if (wantedServices.has(serviceKeyText(key))) continue;
     const entry = draining(before, now);
-    if (!sameService(before, entry)) drainServices.push({ kind: "set-service", key, entry });
+    if (!sameService(before, entry)) drainServices.push([key, entry]);
     if (entry.drainEnds > now) {
       keepAddress(key);
       drainingIds.add(entry.id);
     } else {
       // An entry that was never filled has none.
       if (entry.id !== 0) endingFlows.push(entry.id);
-      deleteServices.push({ kind: "delete-service", key });
+      goneServices.push(key);
     }
   }
 
-  const grownAddresses: Operation[] = [];
-  const shrunkAddresses: Operation[] = [];
-  for (const [address, services] of wantedAddresses) {
-    const before = foundAddresses.get(address) ?? 0;
-    const operation: Operation = { kind: "set-address", address, services };
-    if (services > before) grownAddresses.push(operation);
-    if (services < before) shrunkAddresses.push(operation);
-  }
+  const addresses = [...wantedAddresses];
+  const before = (address: string) => foundAddresses.get(address) ?? 0;
   const goneAddresses = actual.addresses.flatMap(([address]) =>
     wantedAddresses.has(address) ? [] : address,
   );
-  const deleteAddresses = goneAddresses.map((address): Operation => ({ kind: "delete-address", address }));
-  const endFlows: Operation = { kind: "end-flows", services: endingFlows, addresses: goneAddresses };
-  const deleteSlots = actual.backends
-    .filter(([key]) => !wantedSlots.has(backendKeyText(key)) && !drainingIds.has(key.service))
-    .map(([key]): Operation => ({ kind: "delete-backend", key }));
+  const goneSlots = actual.backends
+    .map(([key]) => key)
+    .filter((key) => !wantedSlots.has(backendKeyText(key)) && !drainingIds.has(key.service));
 
-  return [
-    ...shrink,
-    ...fillSlots,
-    ...setServices,
-    ...grownAddresses,
-    ...drainServices,
-    ...shrunkAddresses,
+  return withoutEmpty([
+    ...inOrder(change),
+    { kind: "set-addresses", entries: addresses.filter(([address, services]) => services > before(address)) },
+    { kind: "set-services", entries: drainServices },
+    { kind: "set-addresses", entries: addresses.filter(([address, services]) => services < before(address)) },
     // In this order: flows without a service or its address would be found by nobody, were the agent killed in between.
-    ...(endingFlows.length + goneAddresses.length > 0 ? [endFlows] : []),
-    ...deleteAddresses,
-    ...deleteServices,
-    ...deleteSlots,
-  ];
+    { kind: "end-flows", services: endingFlows, addresses: goneAddresses },
+    { kind: "delete-addresses", keys: goneAddresses },
+    { kind: "delete-services", keys: goneServices },
+    { kind: "delete-backends", keys: goneSlots },
+  ]);
 }
 
 /**
- * The writes for one service that the maps have already, in the order of `plan`. What there is beside it costs nothing. Undefined where the maps do
- * not have it, or have it as removed.
+ * The writes for some services that the maps have already, in the order of `plan`. What there is beside them costs nothing. Undefined where the maps
+ * lack one of them, or have it as removed.
  */
-export function planChange(desired: DesiredService, tables: ServiceTables): Operation[] | undefined {
-  const before = tables.services.get(desired.key);
-  if (before === undefined || before.drainEnds !== 0n) return undefined;
-  const change = changeService(desired, before.id, before, tables.backends.get);
-  const free: Operation[] = [];
-  for (let slot = desired.backends.length; slot < before.backends; slot++) {
-    free.push({ kind: "delete-backend", key: { service: before.id, slot } });
+export function planChanges(
+  desired: readonly DesiredService[],
+  tables: ServiceTables,
+): Operation[] | undefined {
+  const change: ServiceWrites = { shrink: [], fillSlots: [], setServices: [] };
+  const free: BackendKey[] = [];
+  for (const service of desired) {
+    const before = tables.services.get(service.key);
+    if (before === undefined || before.drainEnds !== 0n) return undefined;
+    addWrites(change, service, before.id, before, tables.backends.get);
+    for (let slot = service.backends.length; slot < before.backends; slot++)
+      free.push({ service: before.id, slot });
   }
-  return [...change.shrink, ...change.fillSlots, ...change.setServices, ...free];
+  return withoutEmpty([...inOrder(change), { kind: "delete-backends", keys: free }]);
 }
 
-/** The writes for one service under an id: those lists in their order, then what goes may go. */
-function changeService(
+/** The writes for services that stay or come. */
+interface ServiceWrites {
+  /** Those that have fewer backends than before. */
+  shrink: Array<[ServiceKey, ServiceEntry]>;
+  fillSlots: Array<[BackendKey, BackendEntry]>;
+  /** The others. */
+  setServices: Array<[ServiceKey, ServiceEntry]>;
+}
+
+/** Adds the writes for one service under an id. */
+function addWrites(
+  writes: ServiceWrites,
   desired: DesiredService,
   id: number,
   before: ServiceEntry | undefined,
   backendAt: (key: BackendKey) => BackendEntry | undefined,
-): Record<"shrink" | "fillSlots" | "setServices", Operation[]> {
+): void {
   const { key, backends, ...rest } = desired;
   const entry: ServiceEntry = { id, backends: backends.length, ...rest, drainEnds: 0n };
-  const isSame = before !== undefined && sameService(before, entry);
-  const change: Operation[] = isSame ? [] : [{ kind: "set-service", key, entry }];
   const shrinks = before !== undefined && before.id === id && before.backends > backends.length;
-  return {
-    shrink: shrinks ? change : [],
-    fillSlots: backends.flatMap((backend, slot): Operation[] => {
-      const there = backendAt({ service: id, slot });
-      if (there !== undefined && sameBackend(there, backend)) return [];
-      return [{ kind: "set-backend", key: { service: id, slot }, entry: backend }];
-    }),
-    setServices: shrinks ? [] : change,
-  };
+  if (before === undefined || !sameService(before, entry))
+    writes[shrinks ? "shrink" : "setServices"].push([key, entry]);
+  for (const [slot, backend] of backends.entries()) {
+    const there = backendAt({ service: id, slot });
+    if (there === undefined || !sameBackend(there, backend))
+      writes.fillSlots.push([{ service: id, slot }, backend]);
+  }
+}
+
+function inOrder({ shrink, fillSlots, setServices }: ServiceWrites): Operation[] {
+  return [
+    { kind: "set-services", entries: shrink },
+    { kind: "set-backends", entries: fillSlots },
+    { kind: "set-services", entries: setServices },
+  ];
+}
+
+function withoutEmpty(operations: readonly Operation[]): Operation[] {
+  return operations.filter((operation) => {
+    if (operation.kind === "end-flows") return operation.services.length + operation.addresses.length > 0;
+    return ("entries" in operation ? operation.entries : operation.keys).length > 0;
+  });
 }
 
 /** The entry of a service that is removed, now or earlier. */
@@ -174,46 +185,20 @@ function draining(entry: ServiceEntry, now: bigint): ServiceEntry {
   return { ...entry, backends: 0, drainEnds: now + BigInt(entry.drain) * NS_PER_MS };
 }
 
-/** The maps that hold services. */
-export type ServiceTables = Pick<Datapath, "serviceAddresses" | "services" | "backends">;
-
-/** Reads the maps that `plan` compares with. */
-export function readServiceMaps(datapath: ServiceTables): ServiceMaps {
-  return {
-    addresses: datapath.serviceAddresses.entries().map(([address, entry]) => [address, entry.services]),
-    services: datapath.services.entries(),
-    backends: datapath.backends.entries(),
-  };
+/** The maps that hold services, as this process alone writes them. */
+export interface ServiceTables {
+  serviceAddresses: Mirror<string, ServiceAddress>;
+  services: Mirror<ServiceKey, ServiceEntry>;
+  backends: Mirror<BackendKey, BackendEntry>;
 }
 
-/** Does one write. Throws `DatapathError`. */
-export function apply(datapath: ServiceTables & Pick<Datapath, "endFlows">, operation: Operation): void {
-  switch (operation.kind) {
-    case "set-backend":
-      datapath.backends.set(operation.key, operation.entry);
-      break;
-    case "delete-backend":
-      datapath.backends.delete(operation.key);
-      break;
-    case "set-service":
-      datapath.services.set(operation.key, operation.entry);
-      break;
-    case "end-flows":
-      datapath.endFlows([
-        ...operation.services.map((service) => ({ service })),
-        ...operation.addresses.map((address) => ({ address })),
-      ]);
-      break;
-    case "delete-service":
-      datapath.services.delete(operation.key);
-      break;
-    case "set-address":
-      datapath.serviceAddresses.set(operation.address, { services: operation.services });
-      break;
-    case "delete-address":
-      datapath.serviceAddresses.delete(operation.address);
-      break;
-  }
+/** Reads the maps that `plan` compares with. */
+export function readServiceMaps(tables: ServiceTables): ServiceMaps {
+  return {
+    addresses: tables.serviceAddresses.entries().map(([address, entry]) => [address, entry.services]),
+    services: tables.services.entries(),
+    backends: tables.backends.entries(),
+  };
 }
 
 /** The id of each desired service: its own where it has one, else the smallest that nobody has. Ids start at 1. */

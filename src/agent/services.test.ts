@@ -497,14 +497,16 @@ interfaces: [{ name: "tap*" }]`,
     expect(takeWrites()).toContain("end flows of service 7 to 127.0.0.1:9999");
   });
 
-  it("a write that fails half-way is made good by the next", () => {
+  it("a write that fails half-way is named, and made good by the next", () => {
     const { services, world, takeWrites, datapath, slots } = start(["192.0.2.1"]);
     world.names["ns.example"] = { addresses: ["192.0.2.2"] };
     const { set } = datapath.backends;
     datapath.backends.set = () => {
-      throw new Error("no room");
+      throw new Error("no memory");
     };
-    expect(() => services.update(isDns)).toThrow("no room");
+    expect(() => services.update(isDns)).toThrow(
+      "service dns (169.254.169.253:53/udp), backend 192.0.2.2:53: no memory",
+    );
     datapath.backends.set = set;
     takeWrites();
     services.reconcile();

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
-import { formatDuration } from "../config/duration.ts";
 import type { Config, Service } from "../config/schema.ts";
 import type { BackendEntry, Datapath, ServiceCounters, ServiceKey } from "../datapath/types.ts";
 import type { Rtnetlink } from "../linux/rtnetlink.ts";
+import { apply } from "./apply.ts";
 import { type ResolvedBackend, resolveBackend } from "./backends.ts";
 import { NS_PER_MS } from "./clock.ts";
 import { createFabric, type FabricState } from "./fabric.ts";
@@ -11,12 +11,11 @@ import type { Health, HealthState } from "./health.ts";
 import { mirror } from "./mirror.ts";
 import type { Names } from "./names.ts";
 import {
-  apply,
   backendKeyText,
   type DesiredService,
   type Operation,
   plan,
-  planChange,
+  planChanges,
   readServiceMaps,
   type ServiceTables,
   sameBackend,
@@ -149,10 +148,7 @@ export function createServices(options: ServicesOptions): Services {
     // Of thousands of services, as a rule none or few are other than they were.
     const news = changed.filter((now) => !sameService(now, services.get(now.service.name)));
     const gone = news.flatMap((now) => goneBackends(now, services.get(now.service.name), tables));
-    for (const operation of operations) {
-      apply(tables, operation);
-      logRemoval(operation, log);
-    }
+    apply(tables, operations, { nameOf, log });
     const ended = datapath.endFlows(
       gone.map(({ id, address, port }) => ({ service: id, backend: { address, port } })),
     );
@@ -162,6 +158,12 @@ export function createServices(options: ServicesOptions): Services {
       log.info({ service, backend: `${address}:${port}`, flows }, "backend gone; its flows ended");
     }
     for (const now of news) logBackends(services.get(now.service.name), now, log);
+  }
+
+  function nameOf(key: ServiceKey): string | undefined {
+    const isIt = ({ address, port, protocol }: Service) =>
+      address === key.address && port === key.port && protocol.includes(key.protocol);
+    return config.services.find(isIt)?.name;
   }
 
   function draining(): DrainingService[] {
@@ -211,11 +213,9 @@ export function createServices(options: ServicesOptions): Services {
 
   function update(which: (service: Service) => boolean): void {
     const changed = resolveServices(config.services.filter(which));
-    const plans = changed.flatMap(desiredServices).map((desired) => planChange(desired, tables));
-    const operations = plans.flatMap((operation) => operation ?? []);
-    const isWhole = plans.every((operation) => operation !== undefined);
+    const operations = planChanges(changed.flatMap(desiredServices), tables);
     const isAttached = [...interfacesTo(changed).keys()].every(fabric.has);
-    if (!isWhole || !isAttached) {
+    if (operations === undefined || !isAttached) {
       reconcile();
       return;
     }
@@ -340,12 +340,13 @@ function goneBackends(
   tables: ServiceTables,
 ): Array<{ id: number; service: string; address: string; port: number }> {
   const { name, address: serviceAddress, port: servicePort, protocol } = now.service;
+  const ids = protocol.flatMap(
+    (each) => tables.services.get({ address: serviceAddress, port: servicePort, protocol: each })?.id ?? [],
+  );
+  // As of each that is new.
+  if (ids.length === 0) return [];
   const stay = new Set(now.backends.filter(isWanted).map(placeOf));
-  return protocol.flatMap((each) => {
-    const key = { address: serviceAddress, port: servicePort, protocol: each };
-    const entry = tables.services.get(key);
-    if (entry === undefined) return [];
-    const { id } = entry;
+  return ids.flatMap((id) => {
     const had = [...slotsOf(id, tables), ...(before?.backends ?? []).filter(isWanted)];
     const gone = new Map(had.filter((one) => !stay.has(placeOf(one))).map((one) => [placeOf(one), one]));
     return [...gone.values()].map(({ address = "", port }) => ({ id, service: name, address, port }));
@@ -406,26 +407,19 @@ function placeOf({
   return `${address ?? name}:${port}`;
 }
 
-function logRemoval(operation: Operation, log: Logger): void {
-  if (operation.kind === "delete-service") log.info({ ...operation.key }, "removed service drained");
-  if (operation.kind !== "set-service" || operation.entry.drainEnds === 0n) return;
-  const drain = formatDuration(operation.entry.drain);
-  log.info({ ...operation.key, drain }, "service removed; flows that it has go on until it is drained");
-}
-
-/** Logs the backends of a service whose state is not what it was. */
+/** Logs the backends of a service whose state is not what it was. That those of a new service are in use is no news. */
 function logBackends(before: ResolvedService | undefined, now: ResolvedService, log: Logger): void {
   const states = new Map(before?.backends.map((backend) => [placeOf(backend), stateForLog(backend)]));
   for (const backend of now.backends) {
-    const state = stateForLog(backend);
-    if (isDeepStrictEqual(states.get(placeOf(backend)), state)) continue;
+    const use = useOf(backend);
+    if (before === undefined && use.inUse) continue;
+    if (isDeepStrictEqual(states.get(placeOf(backend)), stateForLog(backend))) continue;
     const { name } = backend;
     const about = {
       service: now.service.name,
       backend: placeOf(backend),
       ...(name !== undefined && { name }),
     };
-    const use = useOf(backend);
     if (!use.inUse) log.warn({ ...about, reason: use.reason }, "backend out of use");
     else log.info({ ...about, kind: use.entry.kind, interface: use.interface }, "backend in use");
   }

@@ -23,6 +23,9 @@ export function targetsOf(
   stateOf: (name: string) => NameState,
   refusal: (address: string) => string | undefined,
 ): Target[] {
+  // The configuration gives no place twice: names alone may lead to one that it has.
+  const addresses = service.backends.filter((backend) => "address" in backend);
+  if (addresses.length === service.backends.length) return addresses;
   const places = new Map<string, Target>();
   for (const backend of service.backends) {
     if (!("name" in backend)) {

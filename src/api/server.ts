@@ -17,7 +17,7 @@ import { registerStatus } from "./status.ts";
 import { registerWhy } from "./why.ts";
 
 /** What the API needs of an agent. */
-export type ApiAgent = Omit<Agent, "stop" | "reload" | "ports">;
+export type ApiAgent = Omit<Agent, "stop" | "reload" | "summary" | "ports">;
 
 /** What the API answers from. */
 export interface ApiOptions {

@@ -1,10 +1,9 @@
 import { resolve } from "node:path";
 import { type Logger, pino } from "pino";
-import { type Agent, startAgent } from "../agent/agent.ts";
+import { type Agent, type AgentSummary, startAgent } from "../agent/agent.ts";
 import { messageOf } from "../agent/errors.ts";
 import { checkCapabilities } from "../agent/host-checks.ts";
 import { bpffsToMount } from "../agent/runtime-dir.ts";
-import type { AgentStatus } from "../agent/status.ts";
 import { createMetrics } from "../api/metrics.ts";
 import { servePortApi } from "../api/port-api.ts";
 import { checkSocketPath, serveApi } from "../api/server.ts";
@@ -54,8 +53,7 @@ export async function run(options: { config: string; logLevel: string }): Promis
       const { listen } = config.api;
       if (listen !== undefined)
         served.push(await servePortApi({ listen, ports: agent.ports, measured: { agent, metrics } }));
-      const status = agent.status({ counted: () => false });
-      const { services, interfaces, fabric } = status;
+      const { services, interfaces, fabric } = agent.status({ counted: () => false });
       log.info(
         {
           services: services.length,
@@ -68,7 +66,7 @@ export async function run(options: { config: string; logLevel: string }): Promis
         },
         "ready",
       );
-      manager.status(statusLine(status));
+      manager.status(statusLine(agent.summary()));
       manager.ready();
       const signal = await end.reached;
       log.info({ signal }, "stopping; the datapath stays in place");
@@ -103,7 +101,7 @@ function followConfig(
 ): { close(): void } {
   const reload = () => {
     agent.reload(loadConfig(file));
-    manager.status(statusLine(agent.status({ counted: () => false })));
+    manager.status(statusLine(agent.summary()));
   };
   const onHangup = () => {
     log.info({ file }, "reading the configuration again");
@@ -131,11 +129,9 @@ function followConfig(
 }
 
 /** The agent in a line, for the service manager. */
-function statusLine({ services, interfaces, configuration }: AgentStatus): string {
-  const attached = interfaces.filter(({ state }) => state === "attached").length;
-  const refused =
-    configuration.errors === undefined ? "" : `; configuration refused: ${configuration.errors[0]}`;
-  return `${services.length} services, ${attached} interfaces${refused}`;
+function statusLine({ services, interfaces, refused }: AgentSummary): string {
+  const problem = refused === undefined ? "" : `; configuration refused: ${refused}`;
+  return `${services} services, ${interfaces} interfaces${problem}`;
 }
 
 /** Settles when the agent is to stop: with a signal's name, or with an error. */

@@ -1,15 +1,20 @@
-import { ipv4FromUint32, isInPrefix, parsePrefix } from "../packet/address.ts";
+import { ipv4FromUint32, ipv4ToUint32, isInPrefix, parsePrefix } from "../packet/address.ts";
 
 /** The first and last 256 link-local addresses, which nobody may use (RFC 3927 s. 2.1). */
 export const RESERVED_LINK_LOCAL: readonly string[] = ["169.254.0.0/24", "169.254.255.0/24"];
 
 const LOOPBACK = "127.0.0.0/8";
-/** This network and loopback (RFC 1122 s. 3.2.1.3), multicast (RFC 5771) and the limited broadcast address. */
-const NOT_UNICAST: readonly string[] = ["0.0.0.0/8", LOOPBACK, "224.0.0.0/4", "255.255.255.255/32"];
+const BROADCAST = 0xffffffff;
 
-/** Whether the IPv4 address could be that of a host on a network. Throws RangeError when the text is no address. */
+/**
+ * Whether the IPv4 address could be that of a host on a network: not of this network and not loopback (RFC 1122 s. 3.2.1.3), neither multicast
+ * (RFC 5771) nor the limited broadcast address. Throws RangeError when the text is no address.
+ */
 export function isUnicast(address: string): boolean {
-  return !NOT_UNICAST.some((prefix) => isInPrefix(address, prefix));
+  const number = ipv4ToUint32(address);
+  const first = number >>> 24;
+  const isMulticast = first >= 224 && first <= 239;
+  return first !== 0 && first !== 127 && !isMulticast && number !== BROADCAST;
 }
 
 /** Whether the IPv4 address means the host itself, 127.0.0.0/8. Throws RangeError when the text is no address. */

@@ -45,7 +45,15 @@ import { OBJECT_FILE } from "./object.ts";
 import { replacePin } from "./pins.ts";
 import { openStoredSettings } from "./stored-settings.ts";
 import { u64 } from "./struct.ts";
-import type { BackendEntry, Datapath, DatapathOptions, FlowFilter, ProgramName } from "./types.ts";
+import type {
+  BackendEntry,
+  Datapath,
+  DatapathOptions,
+  FlowFilter,
+  ProgramName,
+  ServiceAddress,
+  ServiceKey,
+} from "./types.ts";
 import { openVifs } from "./vifs.ts";
 
 const PROGRAMS: Record<ProgramName | "end_flows" | "count_flows" | "carry_flow" | "start_sweeping", string> =
@@ -147,24 +155,36 @@ function overObject(
     plain(serviceCountersLayout),
   );
 
+  function setAddresses(entries: ReadonlyArray<[string, ServiceAddress]>): void {
+    // Until now the datapath may have looked at link-local destinations alone. Never taken back: it only saves time.
+    if (!entries.every(([address]) => isInPrefix(address, LINK_LOCAL_PREFIX)))
+      settings.change({ otherAddresses: 1 });
+    serviceAddresses.setAll(entries);
+  }
+
+  function deleteServices(keys: readonly ServiceKey[]): void {
+    const ids = keys.flatMap((key) => services.get(key)?.id ?? []);
+    services.deleteAll(keys);
+    // Once they are gone: a frame that finds its service counts, where need be on counters made anew.
+    serviceCounters.deleteAll(ids);
+  }
+
   return {
     how,
     adopted,
     serviceAddresses: {
       ...serviceAddresses,
-      set: (address, value) => {
-        // Until now the datapath may have looked at link-local destinations alone. Never taken back: it only saves time.
-        if (!isInPrefix(address, LINK_LOCAL_PREFIX)) settings.change({ otherAddresses: 1 });
-        serviceAddresses.set(address, value);
-      },
+      set: (address, value) => setAddresses([[address, value]]),
+      setAll: setAddresses,
     },
     services: {
       ...services,
       delete: (key) => {
-        const entry = services.get(key);
-        if (entry !== undefined) serviceCounters.delete(entry.id);
-        return services.delete(key);
+        const there = services.get(key) !== undefined;
+        deleteServices([key]);
+        return there;
       },
+      deleteAll: deleteServices,
     },
     backends: openMap(map("backends"), plain(backendKeyLayout), {
       layout: backendLayout,

@@ -8,3 +8,12 @@ export class DatapathError extends Error {
     this.errno = errno;
   }
 }
+
+/** Of several writes to a map, the one at `index` failed: those before it are done, those after it are not. */
+export class EntryError extends DatapathError {
+  readonly index: number;
+  constructor({ message, errno }: DatapathError, index: number) {
+    super(message, errno);
+    this.index = index;
+  }
+}

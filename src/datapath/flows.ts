@@ -45,7 +45,7 @@ const SHARD_SLACK = 2;
 export function makeShards(object: BpfObject, mapsDir: string, flowCapacity: number): void {
   const flows = mapFd(object, "flows");
   const shards: number[] = [];
-  const missing: Array<[Uint8Array, Uint8Array]> = [];
+  const missing: number[] = [];
   try {
     for (let shard = 0; shard < FLOW_SHARDS; shard++) {
       const key = u32Layout.encode({ value: shard });
@@ -55,9 +55,10 @@ export function makeShards(object: BpfObject, mapsDir: string, flowCapacity: num
       shards.push(fd);
       if (pinned === undefined) pinObject(fd, path);
       // An agent may have been killed in between.
-      if (!lookupElement(flows, key, new Uint8Array(4))) missing.push([key, u32Layout.encode({ value: fd })]);
+      if (!lookupElement(flows, key, new Uint8Array(4))) missing.push(shard);
     }
-    updateElements(flows, missing);
+    const encode = (values: number[]) => u32Layout.encodeAll(values.map((value) => ({ value })));
+    updateElements(flows, encode(missing), encode(missing.map((shard) => shards[shard]!)), missing.length);
   } finally {
     for (const fd of shards) closeFd(fd);
   }

@@ -7,7 +7,7 @@
 import { closeSync } from "node:fs";
 import { getSystemErrorMap } from "node:util";
 import koffi from "koffi";
-import { DatapathError } from "./errors.ts";
+import { DatapathError, EntryError } from "./errors.ts";
 
 /** `bpf_attach_type` BPF_TCX_INGRESS and BPF_TCX_EGRESS (Linux 6.6). */
 const TCX = { ingress: 46, egress: 47 } as const;
@@ -127,6 +127,9 @@ function bind() {
     delete: library.func("int bpf_map_delete_elem(int fd, void *key)"),
     updateBatch: library.func(
       "int bpf_map_update_batch(int fd, const void *keys, const void *values, _Inout_ uint32_t *count, const void *opts)",
+    ),
+    deleteBatch: library.func(
+      "int bpf_map_delete_batch(int fd, const void *keys, _Inout_ uint32_t *count, const void *opts)",
     ),
     lookupBatch: library.func(
       "int bpf_map_lookup_batch(int fd, void *in, void *out, void *keys, void *values, _Inout_ uint32_t *count, void *opts)",
@@ -290,15 +293,62 @@ export function updateElement(fd: number, key: Uint8Array, value: Uint8Array, fl
 }
 
 /**
- * Adds or replaces some entries. After each write to a map of maps the kernel waits until no program can have the map that was there before (RCU),
- * which takes 10 ms and more; after a batch it waits once. Such maps take batches since Linux 5.19, and before that one entry after the other.
+ * Adds or replaces entries in their order; `keys` and `values` are laid end to end. Most take one system call together (BPF_MAP_UPDATE_BATCH: hash
+ * maps since Linux 5.6, maps of maps since 5.19, where after each call the kernel waits 10 ms and more until no program can have what was there before).
+ * Throws `EntryError`.
  */
-export function updateElements(fd: number, entries: ReadonlyArray<[Uint8Array, Uint8Array]>): void {
-  if (entries.length === 0) return;
-  const [keys, values] = [0, 1].map((part) => Buffer.concat(entries.map((entry) => entry[part]!)));
-  const result = lib().updateBatch(fd, keys, values, [entries.length], null) as number;
-  if (result !== -ENOTSUPP) check(result, "write map entries");
-  else for (const [key, value] of entries) updateElement(fd, key, value);
+export function updateElements(fd: number, keys: Uint8Array, values: Uint8Array, count: number): void {
+  const [keyAt, valueAt] = [partOf(keys, count), partOf(values, count)];
+  const { updateBatch } = lib();
+  inBatches(
+    count,
+    (from, left) => updateBatch(fd, keyAt(from, count), valueAt(from, count), left, null) as number,
+    (index) => updateElement(fd, keyAt(index), valueAt(index)),
+  );
+}
+
+/** Deletes entries in the same way; one that is not there is no error. */
+export function deleteElements(fd: number, keys: Uint8Array, count: number): void {
+  const keyAt = partOf(keys, count);
+  const { deleteBatch } = lib();
+  inBatches(
+    count,
+    (from, left) => deleteBatch(fd, keyAt(from, count), left, null) as number,
+    (index) => deleteElement(fd, keyAt(index)),
+  );
+}
+
+/** Of `count` things laid end to end, those from `from` up to, but not including, `to`; one thing unless given. */
+function partOf(bytes: Uint8Array, count: number): (from: number, to?: number) => Uint8Array {
+  const size = bytes.length / count;
+  return (from, to = from + 1) => bytes.subarray(from * size, to * size);
+}
+
+/**
+ * Does something with each of `count` entries in their order. `batch` does it from an index on and sets `left[0]` to how many it did before one could not
+ * be done. That one `single` does: what is in the way may be gone (memory for many entries at once), be no error, or have to be said.
+ */
+function inBatches(
+  count: number,
+  batch: (from: number, left: [number]) => number,
+  single: (index: number) => void,
+): void {
+  let canBatch = true;
+  for (let index = 0; index < count; index++) {
+    if (canBatch) {
+      const left: [number] = [count - index];
+      const result = batch(index, left);
+      // Before the first entry it is looked at whether it can be done at all; then the number is as it was.
+      canBatch = result !== -ENOTSUPP;
+      if (result >= 0) return;
+      if (left[0] < count - index) index += left[0];
+    }
+    try {
+      single(index);
+    } catch (error) {
+      throw new EntryError(error as DatapathError, index);
+    }
+  }
 }
 
 /** Fills `value`; false where there is no such key. */

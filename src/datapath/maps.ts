@@ -1,5 +1,13 @@
 /** Typed maps over file descriptors. */
-import { deleteElement, forEachElement, lookupElement, possibleCpus, updateElement } from "./libbpf.ts";
+import {
+  deleteElement,
+  deleteElements,
+  forEachElement,
+  lookupElement,
+  possibleCpus,
+  updateElement,
+  updateElements,
+} from "./libbpf.ts";
 import type { Struct } from "./struct.ts";
 import type { DatapathMap } from "./types.ts";
 
@@ -19,7 +27,15 @@ export function openMap<K, V, KS, VS>(
       return lookupElement(fd, encodeKey(k), bytes) ? value.fromStruct(value.layout.read(bytes)) : undefined;
     },
     set: (k, v) => updateElement(fd, encodeKey(k), value.layout.encode(value.toStruct(v))),
+    setAll: (entries) =>
+      updateElements(
+        fd,
+        key.layout.encodeAll(entries.map(([k]) => key.toStruct(k))),
+        value.layout.encodeAll(entries.map(([, v]) => value.toStruct(v))),
+        entries.length,
+      ),
     delete: (k) => deleteElement(fd, encodeKey(k)),
+    deleteAll: (keys) => deleteElements(fd, key.layout.encodeAll(keys.map(key.toStruct)), keys.length),
     entries: () => {
       const found: Array<[K, V]> = [];
       forEachElement(fd, key.layout.size, value.layout.size, (k, v) =>

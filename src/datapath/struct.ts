@@ -5,7 +5,7 @@
  * Byte order is part of a field type's name: `be16` is network order, the others are the machine's own. 64-bit values are bigint.
  */
 import { endianness } from "node:os";
-import { ipv4FromUint32, ipv4ToBytes, macFromBytes, macToBytes } from "../packet/address.ts";
+import { ipv4FromUint32, ipv4ToUint32, macFromBytes, macToBytes } from "../packet/address.ts";
 import { DatapathError } from "./errors.ts";
 
 const LITTLE = endianness() === "LE";
@@ -61,7 +61,8 @@ export const mac: FieldType<string> = {
   write: (view, offset, value) => bytesAt(view, offset, 6).set(macToBytes(value)),
 };
 
-const IPV4_MAPPED_PREFIX = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff];
+/** The third word of an IPv4 address in the form of an IPv6 one; the two before it are zero. */
+const IPV4_MAPPED = 0x0000ffff;
 
 /** `struct ip_address` holding an IPv4 address as ::ffff:a.b.c.d (RFC 4291 s. 2.5.5.2); all zero is the empty text. */
 export const ipAddress: FieldType<string> = {
@@ -74,13 +75,10 @@ export const ipAddress: FieldType<string> = {
     return (upper | lower) === 0 ? "" : ipv4FromUint32(lower);
   },
   write: (view, offset, value) => {
-    const bytes = bytesAt(view, offset, 16);
-    if (value === "") {
-      bytes.fill(0);
-      return;
-    }
-    bytes.set(IPV4_MAPPED_PREFIX);
-    bytes.set(ipv4ToBytes(value), 12);
+    view.setUint32(offset, 0);
+    view.setUint32(offset + 4, 0);
+    view.setUint32(offset + 8, value === "" ? 0 : IPV4_MAPPED);
+    view.setUint32(offset + 12, value === "" ? 0 : ipv4ToUint32(value));
   },
 };
 
@@ -143,6 +141,8 @@ export interface Struct<V> {
   write(bytes: Uint8Array, value: V): void;
   /** A new buffer with the value. */
   encode(value: V): Uint8Array;
+  /** A new buffer with the values, laid end to end. */
+  encodeAll(values: readonly V[]): Uint8Array;
 }
 
 /** The value that a struct's codec reads and writes. */
@@ -164,10 +164,15 @@ export function struct<const F extends Fields>(name: string, fields: F): Struct<
     align = Math.max(align, type.align);
   }
   const size = alignUp(end, align);
-  const write = (bytes: Uint8Array, value: StructValue<F>): void => {
-    const view = viewOf(bytes);
+  const writeAt = (view: DataView, start: number, value: StructValue<F>): void => {
     for (const { key, offset, type } of parts)
-      type.write(view, offset, (value as Record<string, unknown>)[key]);
+      type.write(view, start + offset, (value as Record<string, unknown>)[key]);
+  };
+  const encodeAll = (values: ReadonlyArray<StructValue<F>>): Uint8Array => {
+    const bytes = new Uint8Array(size * values.length);
+    const view = viewOf(bytes);
+    for (const [index, value] of values.entries()) writeAt(view, index * size, value);
+    return bytes;
   };
   return {
     name,
@@ -184,12 +189,9 @@ export function struct<const F extends Fields>(name: string, fields: F): Struct<
       }
       return value as StructValue<F>;
     },
-    write,
-    encode: (value) => {
-      const bytes = new Uint8Array(size);
-      write(bytes, value);
-      return bytes;
-    },
+    write: (bytes, value) => writeAt(viewOf(bytes), 0, value),
+    encode: (value) => encodeAll([value]),
+    encodeAll,
   };
 }
 

@@ -256,13 +256,17 @@ export interface DatapathEvent {
   bytesIn: bigint;
 }
 
-/** A kernel map with typed keys and values. Every call is a system call; errors throw `DatapathError`. */
+/** A kernel map with typed keys and values. Every call is a system call or more; errors throw `DatapathError`. */
 export interface DatapathMap<K, V> {
   get(key: K): V | undefined;
   /** Adds or replaces. */
   set(key: K, value: V): void;
+  /** Adds or replaces entries, in their order; many cost little more than one. Throws `EntryError`, which says how far it came. */
+  setAll(entries: ReadonlyArray<[K, V]>): void;
   /** False when there was no such entry. */
   delete(key: K): boolean;
+  /** Deletes entries, in their order, like `setAll`; one that is not there is no error. */
+  deleteAll(keys: readonly K[]): void;
   /** A snapshot as good as the kernel gives one: entries that come or go meanwhile may be missed. */
   entries(): Array<[K, V]>;
 }
@@ -300,7 +304,7 @@ export interface Datapath {
   /** Set when maps were found pinned and taken over; undefined when they were made. */
   readonly adopted: Adoption | undefined;
   readonly serviceAddresses: DatapathMap<string, ServiceAddress>;
-  /** `delete` forgets the counters of the service as well. */
+  /** Deleting forgets the counters of the service as well. */
   readonly services: DatapathMap<ServiceKey, ServiceEntry>;
   readonly backends: DatapathMap<BackendKey, BackendEntry>;
   /** The vifs by ifindex. */

@@ -68,7 +68,7 @@ export function isIpv4(text: string): boolean {
 
 /** The address as a number (10.0.1.3 is 0x0a000103). Throws RangeError when the text is no address. */
 export function ipv4ToUint32(text: string): number {
-  return valueOrThrow(parseIpv4(text));
+  return readIpv4(text) ?? valueOrThrow(parseIpv4(text));
 }
 
 /** The text of an address given as a number (0x0a000103 is 10.0.1.3). */
