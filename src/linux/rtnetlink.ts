@@ -53,7 +53,7 @@ export interface Rtnetlink {
   addresses(ifindex?: number): InterfaceAddress[];
   /** What the kernel's routing says for an IPv4 destination, like `ip route get`; undefined when it is unreachable. */
   routeTo(address: string): Route | undefined;
-  /** The same for many destinations, with a third of the system calls. Each has an entry. */
+  /** The same for many destinations, several of them asked about at once. Each has an entry. */
   routesTo(addresses: Iterable<string>): Map<string, Route | undefined>;
   /** Whether there is any filter on the clsact qdisc of an interface; false where it has no such qdisc. */
   hasFilters(ifindex: number): boolean;
@@ -143,14 +143,34 @@ export function openRtnetlink(): Rtnetlink {
     );
   }
 
-  /** The one answer to a query; undefined when it ends with one of the given errors. */
-  function query(
-    type: keyof typeof RTM,
-    payload: Buffer,
-    sentence: string,
-    absent: ReadonlySet<string>,
-  ): Message | undefined {
-    return unless(absent, () => request(type, NLM_F.ACK, payload, sentence).answers[0]);
+  function routesTo(addresses: Iterable<string>): Map<string, Route | undefined> {
+    const routes = new Map<string, Route | undefined>();
+    const left = [...new Set(addresses)];
+    while (left.length > 0) {
+      // By sequence number.
+      const asked = new Map(left.splice(-ROUTES_AT_ONCE).map((address) => [nextSequence(), address]));
+      // Without NLM_F_ACK: so each has one answer, a route or an error.
+      const messages = [...asked].map(([number, address]) =>
+        encodeMessage({
+          type: RTM.GETROUTE,
+          flags: NLM_F.REQUEST,
+          sequence: number,
+          port: 0,
+          payload: encodeRouteQuery(address),
+        }),
+      );
+      writeSync(fd, Buffer.concat(messages));
+      while (asked.size > 0)
+        for (const message of receive()) {
+          const address = asked.get(message.sequence);
+          if (address === undefined) continue;
+          asked.delete(message.sequence);
+          const sentence = `cannot look up the route to ${address}`;
+          const answer = unless(NO_ROUTE, () => checked(message, "GETROUTE", sentence));
+          routes.set(address, answer && decodeRoute(answer.payload));
+        }
+    }
+    return routes;
   }
 
   return {
@@ -165,11 +185,10 @@ export function openRtnetlink(): Rtnetlink {
         return undefined;
       }
       const which = typeof nameOrIndex === "string" ? { name: nameOrIndex } : { ifindex: nameOrIndex };
-      const answer = query(
-        "GETLINK",
-        encodeLinkQuery(which),
-        `cannot look up the network interface ${nameOrIndex}`,
+      const sentence = `cannot look up the network interface ${nameOrIndex}`;
+      const answer = unless(
         NO_DEVICE,
+        () => request("GETLINK", NLM_F.ACK, encodeLinkQuery(which), sentence).answers[0],
       );
       return answer && decodeLink(answer.payload);
     },
@@ -226,45 +245,8 @@ export function openRtnetlink(): Rtnetlink {
         .filter((address) => ifindex === undefined || address.ifindex === ifindex);
     },
 
-    routeTo(address) {
-      const answer = query(
-        "GETROUTE",
-        encodeRouteQuery(address),
-        `cannot look up the route to ${address}`,
-        NO_ROUTE,
-      );
-      return answer && decodeRoute(answer.payload);
-    },
-
-    routesTo(addresses) {
-      const routes = new Map<string, Route | undefined>();
-      const left = [...new Set(addresses)];
-      while (left.length > 0) {
-        // By sequence number.
-        const asked = new Map(left.splice(-ROUTES_AT_ONCE).map((address) => [nextSequence(), address]));
-        // Without NLM_F_ACK: so each has one answer, a route or an error.
-        const messages = [...asked].map(([number, address]) =>
-          encodeMessage({
-            type: RTM.GETROUTE,
-            flags: NLM_F.REQUEST,
-            sequence: number,
-            port: 0,
-            payload: encodeRouteQuery(address),
-          }),
-        );
-        writeSync(fd, Buffer.concat(messages));
-        while (asked.size > 0)
-          for (const message of receive()) {
-            const address = asked.get(message.sequence);
-            if (address === undefined) continue;
-            asked.delete(message.sequence);
-            const sentence = `cannot look up the route to ${address}`;
-            const answer = unless(NO_ROUTE, () => checked(message, "GETROUTE", sentence));
-            routes.set(address, answer && decodeRoute(answer.payload));
-          }
-      }
-      return routes;
-    },
+    routeTo: (address) => routesTo([address]).get(address),
+    routesTo,
 
     hasFilters(ifindex) {
       const onSide = (side: "ingress" | "egress") =>
