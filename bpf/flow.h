@@ -119,7 +119,7 @@ static __always_inline void report_flow(__u8 kind, const struct flow_key *key, c
 	event->service_port = key->service_port;
 	event->backend_port = flow->backend_port;
 	event->protocol = key->protocol;
-	__builtin_memcpy(event->mac, flow->guest_mac, ETH_ALEN);
+	copy_mac(event->mac, flow->guest_mac);
 	event->frames_out = flow->frames_out;
 	event->bytes_out = flow->bytes_out;
 	event->frames_in = flow->frames_in;
@@ -297,8 +297,8 @@ static __noinline enum reason open_flow(struct scratch *scratch, const struct se
 	flow->ifindex = backend->ifindex;
 	flow->service = service->id;
 	flow->backend_port = backend->port;
-	__builtin_memcpy(flow->guest_mac, frame->head.eth.h_source, ETH_ALEN);
-	__builtin_memcpy(flow->service_mac, frame->head.eth.h_dest, ETH_ALEN);
+	copy_mac(flow->guest_mac, frame->head.eth.h_source);
+	copy_mac(flow->service_mac, frame->head.eth.h_dest);
 	flow->kind = backend->kind;
 	flow->response_hop_limit = service->response_hop_limit;
 	if (former && leads_the_same_way(former, flow) && !former->ended) {
@@ -352,10 +352,10 @@ static __noinline enum reason open_flow_to_guest(struct scratch *scratch)
 		return REASON_NO_FLOW;
 	key->guest = is_no_address(&vif->guest) ? state->guest : vif->guest;
 	key->service = settings->host_service_address;
-	__builtin_memcpy(flow->guest_mac, is_no_mac(vif->guest_mac) ? state->guest_mac : vif->guest_mac, ETH_ALEN);
+	copy_mac(flow->guest_mac, is_no_mac(vif->guest_mac) ? state->guest_mac : vif->guest_mac);
 	if (is_no_address(&key->guest) || is_no_address(&key->service) || is_no_mac(flow->guest_mac))
 		return REASON_NO_FLOW;
-	__builtin_memcpy(flow->service_mac, settings->gateway_mac, ETH_ALEN);
+	copy_mac(flow->service_mac, settings->gateway_mac);
 	flow->backend = from_ipv4(scratch->frame.head.ip.saddr);
 	flow->backend_port = reverse_key->backend_port;
 	flow->nat = reverse_key->nat;

@@ -58,8 +58,8 @@ static __always_inline void remember_fragment(struct scratch *scratch, __u8 side
 	fragment->protocol = frame->head.ip.protocol;
 	fragment->ttl = way->ttl;
 	fragment->neighbour = way->neighbour;
-	__builtin_memcpy(fragment->new_destination_mac, frame->head.eth.h_dest, ETH_ALEN);
-	__builtin_memcpy(fragment->new_source_mac, frame->head.eth.h_source, ETH_ALEN);
+	copy_mac(fragment->new_destination_mac, frame->head.eth.h_dest);
+	copy_mac(fragment->new_source_mac, frame->head.eth.h_source);
 	bpf_map_update_elem(&fragments, &key, fragment, BPF_ANY);
 }
 
@@ -94,8 +94,8 @@ static __noinline int follow_first_fragment(struct __sk_buff *skb, struct frame 
 	    to_ipv4(&first->source) != ip->saddr || to_ipv4(&first->destination) != ip->daddr ||
 	    bpf_ktime_get_ns() - first->seen > FRAGMENT_TIMEOUT_NS)
 		return otherwise;
-	__builtin_memcpy(frame->head.eth.h_dest, first->new_destination_mac, ETH_ALEN);
-	__builtin_memcpy(frame->head.eth.h_source, first->new_source_mac, ETH_ALEN);
+	copy_mac(frame->head.eth.h_dest, first->new_destination_mac);
+	copy_mac(frame->head.eth.h_source, first->new_source_mac);
 	rewrite_ipv4(ip, to_ipv4(&first->new_source), to_ipv4(&first->new_destination), first->ttl);
 	count(skb, first->vif, first->reason);
 	if (write_eth_ipv4(skb, &frame->head))

@@ -16,9 +16,9 @@ static __always_inline void learn_guest(const struct frame *frame, __u32 ifindex
 	if (!state)
 		return;
 	state->guest = from_ipv4(frame->head.ip.saddr);
-	__builtin_memcpy(state->guest_mac, frame->head.eth.h_source, ETH_ALEN);
+	copy_mac(state->guest_mac, frame->head.eth.h_source);
 	state->sent_to = from_ipv4(frame->head.ip.daddr);
-	__builtin_memcpy(state->sent_to_mac, frame->head.eth.h_dest, ETH_ALEN);
+	copy_mac(state->sent_to_mac, frame->head.eth.h_dest);
 	state->sent_at = coarse_now();
 }
 
@@ -27,8 +27,8 @@ static __always_inline void learn_macs(const struct frame *frame, struct flow *f
 {
 	if (is_same_mac(flow->guest_mac, frame->head.eth.h_source) && is_same_mac(flow->service_mac, frame->head.eth.h_dest))
 		return;
-	__builtin_memcpy(flow->guest_mac, frame->head.eth.h_source, ETH_ALEN);
-	__builtin_memcpy(flow->service_mac, frame->head.eth.h_dest, ETH_ALEN);
+	copy_mac(flow->guest_mac, frame->head.eth.h_source);
+	copy_mac(flow->service_mac, frame->head.eth.h_dest);
 	learn_guest(frame, ifindex);
 }
 

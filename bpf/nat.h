@@ -56,8 +56,8 @@ static __always_inline struct way way_to_backend(const struct settings *settings
 	};
 
 	/* The host's stack takes only what is addressed to onlink0; on the fabric the kernel puts its own MACs. */
-	__builtin_memcpy(frame->head.eth.h_dest, settings->host_mac, ETH_ALEN);
-	__builtin_memcpy(frame->head.eth.h_source, settings->gateway_mac, ETH_ALEN);
+	copy_mac(frame->head.eth.h_dest, settings->host_mac);
+	copy_mac(frame->head.eth.h_source, settings->gateway_mac);
 	return way;
 }
 
@@ -73,8 +73,8 @@ static __always_inline struct way way_to_guest(struct frame *frame, const struct
 		.ttl = flow->response_hop_limit,
 	};
 
-	__builtin_memcpy(frame->head.eth.h_dest, flow->guest_mac, ETH_ALEN);
-	__builtin_memcpy(frame->head.eth.h_source, flow->service_mac, ETH_ALEN);
+	copy_mac(frame->head.eth.h_dest, flow->guest_mac);
+	copy_mac(frame->head.eth.h_source, flow->service_mac);
 	return way;
 }
 

@@ -123,7 +123,11 @@ static __always_inline bool read_eth_ipv4(struct __sk_buff *skb, struct eth_ipv4
 	data = (void *)(long)skb->data;
 	if (data + ETH_IPV4_LENGTH > (void *)(long)skb->data_end)
 		return false;
-	__builtin_memcpy(&head->eth, data, ETH_IPV4_LENGTH);
+	/* In words, as the IPv4 header will be read: see ethernet.h. */
+	copy_mac(head->eth.h_dest, data + offsetof(struct ethhdr, h_dest));
+	copy_mac(head->eth.h_source, data + offsetof(struct ethhdr, h_source));
+	head->eth.h_proto = *(__be16 *)(data + offsetof(struct ethhdr, h_proto));
+	head->ip = *(struct iphdr *)(data + ETH_HLEN);
 	return true;
 }
 

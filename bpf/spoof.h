@@ -34,7 +34,7 @@ static __always_inline int drop_spoofed(const struct __sk_buff *skb, const struc
 		event->guest = from_ipv4(frame->head.ip.saddr);
 		event->service = from_ipv4(frame->head.ip.daddr);
 		event->protocol = frame->head.ip.protocol;
-		__builtin_memcpy(event->mac, frame->head.eth.h_source, ETH_ALEN);
+		copy_mac(event->mac, frame->head.eth.h_source);
 		bpf_ringbuf_submit(event, 0);
 	}
 	return drop(skb, skb->ifindex, REASON_SPOOFED);
