@@ -30,7 +30,7 @@ static __always_inline int translate(struct __sk_buff *skb, struct frame *frame,
 	__builtin_memcpy(&old_ports, &frame->l4, sizeof(old_ports));
 	__builtin_memcpy(&new_ports, ports, sizeof(new_ports));
 	rewrite_ipv4(ip, way->source, way->destination, way->ttl);
-	count(skb, way->vif, way->reason);
+	count_total(skb, way->reason);
 	if (!settings || write_eth_ipv4(skb, &frame->head))
 		return DROP;
 	if (is_tcp_or_udp(frame) &&

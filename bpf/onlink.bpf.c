@@ -263,7 +263,7 @@ int onlink_fabric(struct __sk_buff *skb)
 }
 
 /*
- * The last four are attached nowhere: the agent runs them (BPF_PROG_TEST_RUN), so that flows, claimed ports and counts have one writer, the
+ * The last five are attached nowhere: the agent runs them (BPF_PROG_TEST_RUN), so that flows, claimed ports and counts have one writer, the
  * datapath. Those that look for flows go through one shard at a time, so that a million flows do not hold up a CPU.
  */
 
@@ -289,6 +289,18 @@ int onlink_count_flows(struct __sk_buff *skb)
 	if (shard)
 		bpf_for_each_map_elem(shard, count_flow_if_wanted, &search, 0);
 	return search.found;
+}
+
+/* Adds what the flows of shard cb[0] have carried to what their vifs and services have: so that the sums are right now and not after the next sweep. */
+SEC("tc")
+int onlink_add_counts(struct __sk_buff *skb)
+{
+	__u32 shard = skb->cb[0];
+	void *flows_of_shard = bpf_map_lookup_elem(&flows, &shard);
+
+	if (flows_of_shard)
+		bpf_for_each_map_elem(flows_of_shard, add_counts_of_flow, NULL, 0);
+	return 0;
 }
 
 /* Takes over the flow of another version's maps that the frame holds: struct flow_key, then struct flow. Returns whether it could. */

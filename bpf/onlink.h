@@ -95,7 +95,7 @@ struct backend_key {
 	__u32 slot;
 };
 
-/* Map service_counters: key __u32 id of the service. Frames and bytes are added by the sweep, so within some seconds, and when a flow ends. */
+/* Map service_counters: key __u32 id of the service. Frames and bytes are added as to vif_counters. */
 struct service_counters {
 	__u64 flows;                  /* opened by guests */
 	__u64 refused;                /* frames that found no backend in use */
@@ -211,7 +211,10 @@ struct fragment {
 	__u8 pad[5];
 };
 
-/* Maps counters (key enum reason; one for each CPU) and, times REASON_COUNT, vif_counters (key __u32 ifindex). */
+/*
+ * Maps counters (key enum reason; one for each CPU) and, times REASON_COUNT, vif_counters (key __u32 ifindex). To these, frames of flows are added by the
+ * sweep, so within some seconds, when a flow ends, and when the agent has it done; the time is then that of the flow's last frame, of either end.
+ */
 struct counter {
 	__u64 frames;
 	__u64 bytes;                  /* length on the wire, Ethernet header included */
@@ -258,8 +261,10 @@ struct reverse_key {
 
 /*
  * Values of the maps inside flows. The order is that of who writes: the two ends' frames are often met on different CPUs, and a cache line that one
- * writes is far away for the other. With what the kernel puts before it (104 bytes, since Linux 6.1) the first 24 bytes share a line with
- * the end of the key, the next 64 are one, and so are the last 64.
+ * writes is far away for the other. So is one that a processor merely fetches because it lies beside those it reads: lines come in pairs of 128
+ * bytes, and after two in a row the next. Hence the padding. With what the kernel puts before it (104 bytes, since Linux 6.1) the first 24 bytes
+ * share a pair of lines with the key, and each of the other three parts has a pair of its own, the two that every frame writes behind the one that is
+ * seldom used. The kernel's allocator would have an entry over 256 bytes take up 512 in any case.
  */
 struct flow {
 	/* Read by both, written now and then. */
@@ -271,6 +276,15 @@ struct flow {
 	__u8 opener;                  /* enum flow_end */
 	__u8 answered;                /* not zero: the other end has sent something */
 
+	/* Seldom used. */
+	__u64 opened;                 /* the same clock as last_seen */
+	__u64 added_frames_out;       /* as much of the counts as stands in vif_counters and service_counters */
+	__u64 added_bytes_out;
+	__u64 added_frames_in;
+	__u64 added_bytes_in;
+	__u32 ended;                  /* not zero: somebody is taking the flow away, see end_flow() */
+	__u8 pad[84];
+
 	/* For frames of the guest. */
 	__u64 frames_out;             /* guest to backend */
 	__u64 bytes_out;
@@ -281,19 +295,13 @@ struct flow {
 	__be16 backend_port;
 	__be16 nat_port;
 	__u8 kind;                    /* enum backend_kind */
-	__u8 pad[3];
+	__u8 pad2[67];
 
-	/* For frames of the backend; and what is seldom used. */
+	/* For frames of the backend. */
 	__u64 frames_in;              /* backend to guest */
 	__u64 bytes_in;
-	__u64 opened;                 /* the same clock as last_seen */
-	__u64 added_frames_out;       /* as much of the counts as stands in service_counters */
-	__u64 added_bytes_out;
-	__u64 added_frames_in;
-	__u64 added_bytes_in;
-	__u32 ended;                  /* not zero: somebody is taking the flow away, see end_flow() */
 	__u8 response_hop_limit;
-	__u8 pad2[3];
+	__u8 pad3[7];
 };
 
 /* By which fields of theirs flows are looked for, or'ed. */

@@ -15,16 +15,24 @@ static __always_inline __u64 coarse_now(void)
 	return bpf_ktime_get_coarse_ns();
 }
 
-/* vif 0: the frame could not be given to a vif. */
-static __always_inline void count(const struct __sk_buff *skb, __u32 vif, __u32 reason)
+/* On the whole alone: frames of flows, which get to their vif with the flow's own counts (flow-count.h). */
+static __always_inline void count_total(const struct __sk_buff *skb, __u32 reason)
 {
-	struct counter *total = bpf_map_lookup_elem(&counters, &reason), *counter;
-	struct vif_counters *of_vif;
+	struct counter *total = bpf_map_lookup_elem(&counters, &reason);
 
 	if (total) {
 		total->frames++;
 		total->bytes += skb->len;
 	}
+}
+
+/* vif 0: the frame could not be given to a vif. */
+static __always_inline void count(const struct __sk_buff *skb, __u32 vif, __u32 reason)
+{
+	struct vif_counters *of_vif;
+	struct counter *counter;
+
+	count_total(skb, reason);
 	of_vif = bpf_map_lookup_elem(&vif_counters, &vif);
 	if (of_vif && reason < REASON_COUNT) {
 		counter = &of_vif->reasons[reason];

@@ -366,6 +366,7 @@ function follow(
         now: process.hrtime.bigint(),
       }),
     status({ counted } = {}) {
+      datapath.addCounts();
       const [serviceList, interfaceList] = [serviceStatuses(), agentInterfaces.list(counted)];
       return {
         version,

@@ -41,7 +41,7 @@ export class WhyError extends Error {
 export interface WhySources {
   interfaces: Pick<Interfaces, "list" | "stateOf" | "guestOf">;
   network: Pick<Rtnetlink, "link" | "links">;
-  datapath: Pick<Datapath, "vifs" | "vifEvidence" | "isAttached" | "flowCount">;
+  datapath: Pick<Datapath, "vifs" | "addCounts" | "vifEvidence" | "isAttached" | "flowCount">;
   services: ServiceState[];
   /** The names of the services of kind metadata, and what was answered to guests. */
   metadata: { services: readonly string[]; guests: readonly GuestStats[] };
@@ -96,6 +96,7 @@ function gatherFacts(name: string, to: WhyFacts["to"], sources: WhySources): Why
   const state = interfaces.stateOf(name);
   const ifindex = state?.state === "attached" ? state.ifindex : undefined;
   const identity = state?.state === "attached" ? interfaces.guestOf(state.metadataAddress) : undefined;
+  datapath.addCounts();
   const evidence = ifindex === undefined ? undefined : datapath.vifEvidence(ifindex);
   return {
     to,

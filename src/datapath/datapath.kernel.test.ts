@@ -683,6 +683,7 @@ describe("what is seen of a guest", () => {
 
   it("whom it takes a service to be, and when something was last forwarded, returned or dropped", () => {
     redirected("vif", syn());
+    datapath.addCounts();
     const { sent, counted } = evidence();
     const macs = { guestMac: GUEST_MAC, toMac: ROUTER_MAC };
     expect(sent).toEqual({ guest: GUEST, service: SERVICE, ...macs, time: expect.any(BigInt) });
@@ -767,7 +768,8 @@ describe("flows end", () => {
   });
 });
 
-describe("services are counted", () => {
+describe("services, and vifs, are counted", () => {
+  const ofVif = () => datapath.vifCounters(LOOPBACK)!;
   /** Of the service that `query` and its answer, of 60 bytes and more, belong to. */
   const ofDns = () => {
     const { id } = datapath.services.get({ address: SERVICE, port: 53, protocol: "udp" })!;
@@ -779,6 +781,7 @@ describe("services are counted", () => {
     const { length } = query();
     redirected("vif", query());
     expect(ofDns()).toMatchObject({ flows: 1n, framesOut: 0n });
+    expect(ofVif().forwarded).toEqual({ frames: 0n, bytes: 0n });
     await expect
       .poll(() => ofDns(), { timeout: 10_000, interval: 50 })
       .toMatchObject({ framesOut: 1n, bytesOut: BigInt(length) });
@@ -792,6 +795,28 @@ describe("services are counted", () => {
       framesIn: 0n,
       bytesIn: 0n,
     });
+    expect(ofVif().forwarded).toEqual({ frames: 2n, bytes: BigInt(2 * length) });
+    expect(ofVif().returned).toEqual({ frames: 0n, bytes: 0n });
+  });
+
+  it("at once where somebody asks, both ways, and nothing twice", () => {
+    const { length } = query();
+    redirected("vif", query());
+    const ends = {
+      source: "127.0.0.1",
+      destination: METADATA_ADDRESS,
+      sourcePort: 5353,
+      destinationPort: 40000,
+    };
+    const answer = redirected("host", udpFrame({ sourceMac: HOST_MAC, destinationMac: HOST_MAC, ...ends }));
+    for (let time = 0; time < 2; time++) {
+      datapath.addCounts();
+      expect(ofDns()).toMatchObject({ framesOut: 1n, bytesOut: BigInt(length), framesIn: 1n });
+      expect(ofVif().forwarded).toEqual({ frames: 1n, bytes: BigInt(length) });
+      expect(ofVif().returned).toEqual({ frames: 1n, bytes: BigInt(answer.length) });
+    }
+    const { forwarded, returned } = datapath.vifEvidence(LOOPBACK)!.counted;
+    expect(returned).toBe(forwarded);
   });
 
   it("without a backend in use, and no more once they are gone", () => {
@@ -808,6 +833,9 @@ describe("services are counted", () => {
     for (const flags of [TCP_FLAG.syn, TCP_FLAG.rst, TCP_FLAG.syn]) redirected("vif", syn({ flags }));
     const { id } = datapath.services.get({ address: SERVICE, port: 80, protocol: "tcp" })!;
     expect(datapath.serviceCounters().get(id)).toMatchObject({ flows: 2n, framesOut: 2n });
+    expect(ofVif().forwarded.frames).toBe(2n);
+    datapath.addCounts();
+    expect(ofVif().forwarded.frames).toBe(3n);
   });
 });
 
@@ -822,6 +850,7 @@ describe("adoption", () => {
     expect(datapath.flowCount(LOOPBACK)).toBe(1);
     redirected("vif", query());
     expect(allFlows(datapath)[0]![1].framesOut).toBe(2n);
+    datapath.addCounts();
     expect(datapath.vifCounters(LOOPBACK)!.forwarded.frames).toBe(2n);
   };
 

@@ -13,7 +13,7 @@ import { adoptMaps, mapFolders, planMaps, removeFolder } from "./adoption.ts";
 import { detach, isAttached, listAttachments, openAttachments, renewAll } from "./attachments.ts";
 import { openCounters } from "./counters.ts";
 import { DatapathError } from "./errors.ts";
-import { flowPage, makeShards, openFlowSearch, openShards } from "./flows.ts";
+import { addCounts, flowPage, makeShards, openFlowSearch, openShards } from "./flows.ts";
 import {
   backendKeyLayout,
   backendLayout,
@@ -50,22 +50,21 @@ import type {
   Datapath,
   DatapathOptions,
   FlowFilter,
-  ProgramName,
   ServiceAddress,
   ServiceKey,
 } from "./types.ts";
 import { openVifs } from "./vifs.ts";
 
-const PROGRAMS: Record<ProgramName | "end_flows" | "count_flows" | "carry_flow" | "start_sweeping", string> =
-  {
-    vif: "onlink_vif",
-    host: "onlink_host",
-    fabric: "onlink_fabric",
-    end_flows: "onlink_end_flows",
-    count_flows: "onlink_count_flows",
-    carry_flow: "onlink_carry_flow",
-    start_sweeping: "onlink_start_sweeping",
-  };
+const PROGRAMS = {
+  vif: "onlink_vif",
+  host: "onlink_host",
+  fabric: "onlink_fabric",
+  end_flows: "onlink_end_flows",
+  count_flows: "onlink_count_flows",
+  add_counts: "onlink_add_counts",
+  carry_flow: "onlink_carry_flow",
+  start_sweeping: "onlink_start_sweeping",
+} as const;
 
 /**
  * Loads or adopts the datapath pinned under `pinDir`, which must lie on a bpffs. Throws `DatapathError` where the kernel or libbpf says no; what
@@ -210,6 +209,9 @@ function overObject(
     vifEvidence: vifs.evidence,
     flowPage: ({ cursor, limit }) => flowPage(shards, cursor, limit),
     endFlows,
+    addCounts: () => {
+      if (countFlows() > 0) addCounts(program("add_counts"), shards.length);
+    },
     hasFlows: (filter) => search.any(program("count_flows"), filter),
     attach: attachments.attach,
     detach: attachments.detach,

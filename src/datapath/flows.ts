@@ -136,6 +136,11 @@ export function flowPage(shards: readonly number[], cursor: string | undefined, 
   return { flows };
 }
 
+/** Has the datapath add what the flows of so many shards have carried to the counters of vifs and services. `program`: `onlink_add_counts`. */
+export function addCounts(program: number, shards: number): void {
+  for (let shard = 0; shard < shards; shard++) testRun(program, EMPTY_FRAME, { cb: [shard, 0] });
+}
+
 /** Looks through the flows for those that filters are about. */
 export interface FlowSearch {
   /** Runs a program (`onlink_end_flows` or `onlink_count_flows`) over all flows; how many it found for each filter. */

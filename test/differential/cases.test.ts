@@ -94,7 +94,10 @@ function readable(frame: Uint8Array): string {
 
 /** Runs a frame through a program. Undefined: the kernel takes no such frame for a test run. */
 function run({ side, frame, ifindex }: StepInput): Outcome | undefined {
-  const counted = () => [VIF, PLAIN_VIF].map((vif) => Object.values(kernel.datapath.vifCounters(vif)!));
+  const counted = () => {
+    kernel.datapath.addCounts();
+    return [VIF, PLAIN_VIF].map((vif) => Object.values(kernel.datapath.vifCounters(vif)!));
+  };
   const before = counted();
   const result = kernel.run(side, frame, ifindex);
   if (result === undefined) return undefined;
