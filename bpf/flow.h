@@ -155,12 +155,13 @@ static __always_inline bool is_idle(const struct settings *settings, const struc
 	return (__s64)(now - flow->last_seen) >= (__s64)flow_timeout_ns(settings, key->protocol, flow->state);
 }
 
-/* The flow, if there is one. One that has been idle for too long is ended here and now, though the sweep has not come to it yet. */
-static __always_inline struct flow *find_flow(const struct settings *settings, void *shard, struct flow_key *key)
+/* The flow with scratch->key, if there is one. One that has been idle for too long is ended here and now, though the sweep has not come to it yet. */
+static __always_inline struct flow *find_flow(struct scratch *scratch, const struct settings *settings, void *shard)
 {
+	struct flow_key *key = &scratch->key;
 	struct flow *flow = bpf_map_lookup_elem(shard, key);
 
-	if (flow && is_idle(settings, key, flow, coarse_now())) {
+	if (flow && is_idle(settings, key, flow, scratch->now)) {
 		end_flow(shard, key, flow);
 		return NULL;
 	}
@@ -251,7 +252,7 @@ static __always_inline struct flow *new_flow(struct scratch *scratch, __u8 opene
 	struct flow *flow = &scratch->flow;
 
 	__builtin_memset(flow, 0, sizeof(*flow));
-	flow->opened = flow->last_seen = coarse_now();
+	flow->opened = flow->last_seen = scratch->now;
 	flow->state = FLOW_OPENING;
 	flow->opener = opener;
 	return flow;
@@ -423,11 +424,10 @@ static __always_inline void follow_tcp(struct flow *flow, __u8 flags, __u8 from)
 		flow->state = flow->answered ? FLOW_ESTABLISHED : FLOW_OPENING;
 }
 
-/* Follows the state of a flow with a frame that belongs to it. `from`: who sent it. */
-static __always_inline void follow_flow(const struct __sk_buff *skb, const struct frame *frame, const struct flow_key *key,
-					struct flow *flow, __u8 from)
+/* Follows the state of the flow with scratch->key with a frame that belongs to it. `from`: who sent it. */
+static __always_inline void follow_flow(const struct __sk_buff *skb, const struct scratch *scratch, struct flow *flow, __u8 from)
 {
-	__u64 now = coarse_now();
+	__u64 now = scratch->now;
 
 	/* What is as it was is not written: see struct flow. */
 	if (flow->last_seen != now)
@@ -441,8 +441,8 @@ static __always_inline void follow_flow(const struct __sk_buff *skb, const struc
 	}
 	if (from != flow->opener && !flow->answered)
 		flow->answered = 1;
-	if (key->protocol == IPPROTO_TCP)
-		follow_tcp(flow, frame->l4.tcp_flags, from);
+	if (scratch->key.protocol == IPPROTO_TCP)
+		follow_tcp(flow, scratch->frame.l4.tcp_flags, from);
 	else if (flow->answered && flow->state != FLOW_ESTABLISHED)
 		flow->state = FLOW_ESTABLISHED;
 }

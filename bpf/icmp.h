@@ -148,7 +148,7 @@ static __noinline int error_from_guest(struct __sk_buff *skb, struct scratch *sc
 		key->service_port = quoted.source_port;
 		key->protocol = quoted.ip.protocol;
 		shard = flows_with(settings, key);
-		flow = shard ? find_flow(settings, shard, key) : NULL;
+		flow = shard ? find_flow(scratch, settings, shard) : NULL;
 	}
 	if (!flow)
 		return drop(skb, skb->ifindex, REASON_NO_FLOW);
@@ -179,7 +179,7 @@ static __noinline int error_to_guest(struct __sk_buff *skb, struct scratch *scra
 		reverse_key->backend_port = quoted.destination_port;
 		reverse_key->nat_port = quoted.source_port;
 		reverse_key->protocol = quoted.ip.protocol;
-		flow = find_reverse(reverse_key, key);
+		flow = find_reverse(scratch);
 	}
 	if (!flow)
 		return otherwise;

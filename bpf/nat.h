@@ -13,7 +13,7 @@
  * counts as sent anew, so its TTL is set, not counted down.
  *
  * The L4 checksum goes through bpf_l4_csum_replace in two steps, since with checksum offload (CHECKSUM_PARTIAL) the field holds the
- * pseudo-header alone: it follows the addresses, not the ports. A UDP checksum of zero (none, RFC 768) stays zero.
+ * pseudo-header alone: it follows the addresses, not the ports, which often stay as they are. A UDP checksum of zero (none, RFC 768) stays zero.
  */
 static __always_inline int translate(struct __sk_buff *skb, struct frame *frame, const struct way *way, __be16 source_port,
 				     __be16 destination_port)
@@ -23,21 +23,24 @@ static __always_inline int translate(struct __sk_buff *skb, struct frame *frame,
 	bool udp = ip->protocol == IPPROTO_UDP;
 	__u32 checksum = frame->l4_offset + (udp ? offsetof(struct udphdr, check) : offsetof(struct tcphdr, check));
 	__u64 flags = udp ? BPF_F_MARK_MANGLED_0 : 0;
-	__u64 addresses = csum_change(ip->saddr, way->source) + csum_change(ip->daddr, way->destination);
-	__be32 old_ports, new_ports;
-	__be16 ports[2] = { source_port, destination_port };
+	__u32 addresses = csum_fold32(csum_change(ip->saddr, way->source) + csum_change(ip->daddr, way->destination)), ports = 0;
+	struct l4_header *l4 = &frame->l4;
 
-	__builtin_memcpy(&old_ports, &frame->l4, sizeof(old_ports));
-	__builtin_memcpy(&new_ports, ports, sizeof(new_ports));
+	if (l4->source_port != source_port || l4->destination_port != destination_port)
+		ports = csum_fold32(csum_change(l4->source_port, source_port) + csum_change(l4->destination_port, destination_port));
 	rewrite_ipv4(ip, way->source, way->destination, way->ttl);
 	count_total(skb, way->reason);
-	if (!settings || write_eth_ipv4(skb, &frame->head))
+	if (!settings)
 		return DROP;
-	if (is_tcp_or_udp(frame) &&
-	    (bpf_l4_csum_replace(skb, checksum, 0, csum_fold32(addresses), flags | BPF_F_PSEUDO_HDR) ||
-	     bpf_l4_csum_replace(skb, checksum, old_ports, new_ports, flags | sizeof(new_ports)) ||
-	     bpf_skb_store_bytes(skb, frame->l4_offset, &new_ports, sizeof(new_ports), 0)))
+	if (is_tcp_or_udp(frame)) {
+		l4->source_port = source_port;
+		l4->destination_port = destination_port;
+		if (write_headers(skb, frame) || bpf_l4_csum_replace(skb, checksum, 0, addresses, flags | BPF_F_PSEUDO_HDR) ||
+		    (ports && bpf_l4_csum_replace(skb, checksum, 0, ports, flags)))
+			return DROP;
+	} else if (write_eth_ipv4(skb, &frame->head)) {
 		return DROP;
+	}
 	return send_out(settings, way->ifindex, way->neighbour);
 }
 
@@ -89,7 +92,7 @@ static __always_inline int send_to_backend(struct __sk_buff *skb, struct scratch
 
 	if (!settings)
 		return DROP;
-	follow_flow(skb, frame, key, flow, FLOW_GUEST);
+	follow_flow(skb, scratch, flow, FLOW_GUEST);
 	way = way_to_backend(settings, frame, flow, key->vif, REASON_FORWARDED);
 	if (is_fragment(frame))
 		remember_fragment(scratch, SIDE_VIF, key->vif, &way);
@@ -146,7 +149,7 @@ static __noinline int nat_from_guest(struct __sk_buff *skb, struct scratch *scra
 	shard = settings ? flows_with(settings, key) : NULL;
 	if (!shard)
 		return drop(skb, ifindex, REASON_LIMIT);
-	flow = find_flow(settings, shard, key);
+	flow = find_flow(scratch, settings, shard);
 	if (flow && flow->state == FLOW_CLOSING && opens_tcp(frame)) {
 		former = flow;
 	} else if (flow) {
@@ -193,22 +196,22 @@ static __noinline int echo_reply_from_guest(struct __sk_buff *skb, struct scratc
 	key->service_port = scratch->frame.l4.icmp_identifier;
 	key->protocol = IPPROTO_ICMP;
 	shard = settings ? flows_with(settings, key) : NULL;
-	flow = shard ? find_flow(settings, shard, key) : NULL;
+	flow = shard ? find_flow(scratch, settings, shard) : NULL;
 	return flow ? send_to_backend(skb, scratch, flow) : drop(skb, skb->ifindex, REASON_NO_FLOW);
 }
 
-/* The flow that a frame from a backend belongs to; *key is then its key. */
-static __always_inline struct flow *find_reverse(const struct reverse_key *reverse_key, struct flow_key *key)
+/* The flow that a frame from a backend belongs to, by scratch->reverse_key; scratch->key is then its key. */
+static __always_inline struct flow *find_reverse(struct scratch *scratch)
 {
 	struct settings *settings = get_settings();
-	struct flow_key *found = bpf_map_lookup_elem(&reverse, reverse_key);
+	struct flow_key *found = bpf_map_lookup_elem(&reverse, &scratch->reverse_key);
 	void *shard;
 
 	if (!found || !settings)
 		return NULL;
-	*key = *found;
-	shard = flows_with(settings, key);
-	return shard ? find_flow(settings, shard, key) : NULL;
+	scratch->key = *found;
+	shard = flows_with(settings, &scratch->key);
+	return shard ? find_flow(scratch, settings, shard) : NULL;
 }
 
 /* A frame of the backend, or of the host, in the flow with scratch->key. */
@@ -218,7 +221,7 @@ static __always_inline int send_to_guest(struct __sk_buff *skb, struct scratch *
 	struct frame *frame = &scratch->frame;
 	struct way way;
 
-	follow_flow(skb, frame, key, flow, FLOW_BACKEND);
+	follow_flow(skb, scratch, flow, FLOW_BACKEND);
 	way = way_to_guest(frame, key, flow, REASON_RETURNED);
 	if (is_fragment(frame))
 		remember_fragment(scratch, side, 0, &way);

@@ -127,7 +127,7 @@ static __noinline int open_from_host(struct __sk_buff *skb, struct scratch *scra
 		return drop_over_limit(skb, key);
 	if (reason)
 		return drop(skb, key->vif, reason);
-	flow = find_reverse(reverse_key, key);
+	flow = find_reverse(scratch);
 	return flow ? send_to_guest(skb, scratch, flow, SIDE_HOST) : drop(skb, key->vif, REASON_LIMIT);
 }
 
@@ -167,7 +167,7 @@ static __always_inline int frame_from_host(struct __sk_buff *skb)
 	} else {
 		return drop(skb, 0, REASON_NO_FLOW);
 	}
-	flow = find_reverse(reverse_key, &scratch->key);
+	flow = find_reverse(scratch);
 	if (flow && flow->state == FLOW_CLOSING && opens_tcp(frame)) {
 		void *shard = flows_with(settings, &scratch->key);
 
@@ -255,7 +255,7 @@ int onlink_fabric(struct __sk_buff *skb)
 	reverse_key->backend_port = frame->l4.source_port;
 	reverse_key->nat_port = frame->l4.destination_port;
 	reverse_key->protocol = frame->head.ip.protocol;
-	flow = find_reverse(reverse_key, &scratch->key);
+	flow = find_reverse(scratch);
 	if (flow)
 		return send_to_guest(skb, scratch, flow, SIDE_FABRIC);
 	/* The host's stack would answer with a RST, and the backend forget a connection whose flow is there a moment later. */

@@ -72,11 +72,22 @@ static __always_inline long write_eth_ipv4(struct __sk_buff *skb, const struct e
 	return bpf_skb_store_bytes(skb, 0, &head->eth, ETH_IPV4_LENGTH, 0);
 }
 
+/* Puts changed Ethernet and IPv4 headers and ports (TCP, UDP) back: at once, where no IPv4 options lie between them. 0, or a negative errno. */
+static __always_inline long write_headers(struct __sk_buff *skb, const struct frame *frame)
+{
+	const __u32 ports = 2 * sizeof(__be16);
+
+	if (frame->l4_offset == ETH_IPV4_LENGTH)
+		return bpf_skb_store_bytes(skb, 0, &frame->head.eth, ETH_IPV4_LENGTH + ports, 0);
+	return write_eth_ipv4(skb, &frame->head) ?: bpf_skb_store_bytes(skb, frame->l4_offset, &frame->l4, ports, 0);
+}
+
 /*
  * What a program works on. It lies in a map, since with all the rest it would not fit on the 512 bytes of stack: programs run to
  * their end on one CPU with bottom halves off, so each CPU needs one.
  */
 struct scratch {
+	__u64 now; /* when the frame came, as of the tick */
 	struct frame frame;
 	struct flow_key key;
 	struct reverse_key reverse_key;
@@ -91,13 +102,14 @@ struct {
 	__type(value, struct scratch);
 } scratch SEC(".maps");
 
-/* With frame and keys cleared; NULL cannot be. */
+/* With the time set, frame and keys cleared; NULL cannot be. */
 static __always_inline struct scratch *get_scratch(void)
 {
 	__u32 zero = 0;
 	struct scratch *found = bpf_map_lookup_elem(&scratch, &zero);
 
 	if (found) {
+		found->now = coarse_now();
 		__builtin_memset(&found->frame, 0, sizeof(found->frame));
 		__builtin_memset(&found->key, 0, sizeof(found->key));
 		__builtin_memset(&found->reverse_key, 0, sizeof(found->reverse_key));
