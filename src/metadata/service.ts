@@ -168,7 +168,10 @@ export function createMetadataService(options: MetadataServiceOptions): Metadata
       return NO_EVENTS;
     }
     let isTooMany = use.connections >= limits.connectionsPerGuest;
-    while (!isTooMany && connections.size >= limits.connections) isTooMany = !makeRoom(use);
+    // Two give way for one, until there are no more than a limit that was lowered allows.
+    for (let count = 0; count < 2 && connections.size >= limits.connections; count++) {
+      isTooMany ||= !makeRoom(use);
+    }
     if (isTooMany) {
       logRefusal(use, "tooManyConnections");
       connection.abort();

@@ -226,3 +226,17 @@ test("who does not take the answers on all connections there may be keeps nobody
   await expect.poll(() => service.stats().answers).toMatchObject([{ count: 2 }]);
   expect(await exchange(port, GET("/", CLOSE), QUICK)).toContain("small");
 });
+
+test("a lowered limit of connections is come down to, two for each new one", async () => {
+  const { port, service } = await start({});
+  for (let count = 0; count < 5; count++) guestSocket(port, SLOW[0]);
+  await expect.poll(() => service.stats().connections).toBe(5);
+  service.configure({
+    mode: "builtin",
+    requireToken: false,
+    limits: { ...LIMITS, connections: 3 },
+    proxy: undefined,
+  });
+  expect(statusOf(await exchange(port, GET("/", CLOSE), QUICK))).toBe(200);
+  await expect.poll(() => service.stats().connections).toBe(3);
+});

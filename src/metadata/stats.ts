@@ -33,7 +33,7 @@ export interface GuestStats {
 
 /**
  * Why something was refused. `notAGuest`: a connection from an address that no guest has. `noInstance`: a guest whose instance nobody named, so that no upstream
- * can be asked about it. `malformed`: what cannot be read as a request. `tooManyConnections` (of the guest or all), `tooManyRequests` (a second; also connections of a guest that owes some) and
+ * can be asked about it. `malformed`: what cannot be read as a request. `tooManyConnections` (of the guest or all; also such as gave way to others), `tooManyRequests` (a second; also connections of a guest that owes some) and
  * `tooManyInFlight`: limits.
  */
 export type Refusal = (typeof REFUSALS)[number];
