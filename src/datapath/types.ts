@@ -344,8 +344,8 @@ export interface Datapath {
   /** Counters of the whole datapath, vifs that are gone included. */
   counters(): Counters;
   /**
-   * Adds what flows have carried to the counters of their vifs and services, which else happens every two seconds. A walk through all flows: a tenth of a
-   * second for a million of them.
+   * Adds what flows have carried to the counters of their vifs and services, which else happens every two seconds. A walk through all flows, which is not made
+   * where there are very many.
    */
   addCounts(): void;
   /** Counters of the services that have been used, by service id; frames of flows as of the last `addCounts`, or some seconds ago. */
