@@ -78,7 +78,7 @@ export function judge({ values, targets }: Pick<Measurement, "values" | "targets
 /** How far the rounds of one way lie apart: the middle half of them, as a share of the median. */
 export function spread(values: readonly number[]): number {
   const [low, high] = middleHalf(values);
-  return (high - low) / median(values);
+  return high === low ? 0 : (high - low) / median(values);
 }
 
 function middleHalf(values: readonly number[]): [number, number] {

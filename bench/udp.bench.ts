@@ -2,27 +2,29 @@
 import { test } from "vitest";
 import { failuresOf, figuresOf, loadRounds, rateOf } from "./load.ts";
 import { record } from "./record.ts";
-import { loadWays, openWays } from "./ways.ts";
+import { ceilingNote, loadWays, loopbackWay, openWays } from "./ways.ts";
 
 const ROUNDS = 15;
+const UNIT = "answers/s";
 const SECONDS = 0.4;
 /** Datagrams under way at a time, for the rate. */
 const WINDOW = 32;
 
 test("UDP through a service, directly, and through nftables", async () => {
   await using opened = await openWays();
+  const load = { kind: "udp", window: WINDOW, seconds: SECONDS } as const;
   for (const side of ["host-local", "fabric"] as const) {
     const ways = loadWays(opened, side);
-    const many = await loadRounds(ROUNDS, ways, { kind: "udp", window: WINDOW, seconds: SECONDS });
+    const { loopback, ...many } = await loadRounds(ROUNDS, { ...ways, loopback: loopbackWay(opened) }, load);
     record({
       part: "udp",
       work: `Rate to a ${side} backend`,
-      unit: "answers/s",
+      unit: UNIT,
       values: figuresOf(many, rateOf),
       targets: [{ way: "onlink", against: "nftables", bound: "at least", limit: 1 }],
-      notes: failuresOf(many),
+      notes: [ceilingNote("The generator", loopback.map(rateOf), UNIT), ...failuresOf(many)],
     });
-    const alone = await loadRounds(ROUNDS, ways, { kind: "udp", window: 1, seconds: SECONDS });
+    const alone = await loadRounds(ROUNDS, ways, { ...load, window: 1 });
     const common = { part: "udp", unit: "us", notes: failuresOf(alone) };
     record({
       ...common,

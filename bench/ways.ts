@@ -11,6 +11,8 @@ import { startAgent } from "../test/support/agent.ts";
 import { output, shell } from "../test/support/commands.ts";
 import { WEB } from "../test/support/guest.ts";
 import { buildLoad, type LoadWay, SERVER_PROCESSOR } from "./load.ts";
+import { median } from "./median.ts";
+import { figure } from "./report.ts";
 
 /** Where the backend of a service runs. */
 export type Side = "host-local" | "fabric";
@@ -33,6 +35,9 @@ export const PORT = { load: 8080, iperf: 5201 } as const;
 const SERVICE: Record<Side, string> = { "host-local": "169.254.169.254", fabric: "169.254.169.253" };
 const BACKEND: Record<Side, string> = { "host-local": "127.0.0.1", fabric: "192.0.2.10" };
 const DIRECT: Record<Side, string> = { "host-local": "10.0.1.1", fabric: BACKEND.fabric };
+
+/** Where the servers in a guest listen, for itself. */
+export const LOOPBACK = "127.0.0.1";
 
 /** More than the guest has, so that no flow waits for one of its own kind to be forgotten. */
 const FABRIC_PORTS = [1024, 32767];
@@ -75,6 +80,16 @@ export function loadWays(ways: Record<WayName, Way>, side: Side): Record<WayName
   return { onlink: to(ways.onlink, false), direct: to(ways.direct, true), nftables: to(ways.nftables, true) };
 }
 
+/** The generator's own ceiling: it and its server over the loopback of one guest, with nothing between them. */
+export function loopbackWay({ direct: { lab, guest } }: Record<WayName, Way>): LoadWay {
+  return { lab, guest, address: LOOPBACK, port: PORT.load, peer: true };
+}
+
+/** A note of what that came to, in rounds that took turns with the ways. */
+export function ceilingNote(what: string, rates: readonly number[], unit: string): string {
+  return `${what} over loopback, with nothing between client and server, in turns with the others: median ${figure(median(rates))} ${unit}.`;
+}
+
 /**
  * `hostServer`: where the servers on the host listen. At the wildcard address an answer by UDP would leave from the address that the route
  * prefers, and connection tracking would not know it.
@@ -90,6 +105,7 @@ async function openWay(load: string, address: Record<Side, string>, hostServer: 
   for (const [where, server] of [
     [lab.host, hostServer],
     [fabric, BACKEND.fabric],
+    [guest, LOOPBACK],
   ] as const) {
     for (const kind of ["serve-tcp", "serve-udp"])
       await (await where.start([...SERVER_PROCESSOR, load, kind, server, String(PORT.load)])).waitForLine(
