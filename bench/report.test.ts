@@ -87,6 +87,14 @@ test("a plot is well-formed whatever the work is called", () => {
   expect(plotName("udp", MEASUREMENT.work)).toBe("udp-rate-to-a-fabric-backend.svg");
 });
 
+test("a plot has room for the names of the ways, and for the bars beside them", () => {
+  const name = "haproxy, one for each of 1000 networks";
+  const svg = toSvg({ ...MEASUREMENT, values: { onlink: [1], [name]: [1000] } });
+  const [, end] = new RegExp(`<text x="([\\d.]+)" [^>]*>${name}`).exec(svg)!;
+  expect(Number(end)).toBeGreaterThan(name.length * 6.5);
+  expect(Number(end)).toBeLessThan(300);
+});
+
 test("ways take turns, every other round the other way round, after one round that does not count", async () => {
   const calls: string[] = [];
   let value = 0;

@@ -172,12 +172,14 @@ export function plotName(part: string, work: string): string {
   return `${part}-${name}.svg`;
 }
 
-const PLOT = { width: 640, label: 190, row: 26, bar: 16, margin: 8 };
+/** `letter`: how wide one is on average, rather too much, since a viewer has a font of its own. */
+const PLOT = { width: 640, letter: 6.8, row: 26, bar: 16, margin: 8 };
 
 /** A plot: a bar for the median of each way, a dot for each round. */
 export function toSvg({ work, unit, values }: Measurement): string {
-  const { width, label, row, bar, margin } = PLOT;
+  const { width, letter, row, bar, margin } = PLOT;
   const ways = Object.entries(values);
+  const label = Math.ceil(2 * margin + letter * Math.max(...ways.map(([way]) => way.length)));
   const most = Math.max(...ways.flatMap(([, rounds]) => rounds));
   const scale = (width - label - 100) / (most || 1);
   const height = margin * 2 + row * (ways.length + 1);
