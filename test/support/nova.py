@@ -12,6 +12,8 @@ import sys
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body are written one after the other, and the body would wait for the head's acknowledgement.
+    disable_nagle_algorithm = True
 
     def serve(self):
         length = int(self.headers.get("Content-Length") or 0)
