@@ -17,7 +17,7 @@ const FOLDER = fileURLToPath(new URL("../.cache/load", import.meta.url));
 export const CLIENT_PROCESSOR = ["taskset", "-c", "0"];
 export const SERVER_PROCESSOR = ["taskset", "-c", "1"];
 
-/** What the program load says of a run; times in microseconds. */
+/** What the program load says of a run; times in microseconds, of several turns the medians of what each has. */
 export interface LoadResult {
   good: number;
   failed: number;

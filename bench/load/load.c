@@ -15,8 +15,9 @@
  * A WAY is NAMESPACE ADDRESS PORT: the path of the network namespace to ask from, and whom to ask. Several ways take turns every TURN_NS, until
  * each has had its SECONDS: so what else the machine does falls on all of them alike.
  *
- * The clients print a line of JSON for each way: how many exchanges went well and how many did not, in how many seconds, and their times
- * in microseconds. A server prints "ready" and goes on until it is killed.
+ * The clients print a line of JSON for each way: how many exchanges went well and how many did not, in how many seconds, and the p50 and p99 of
+ * their times in microseconds: of several turns the median of what each turn has. Over all of them, the p99 would be that of the few turns in
+ * which the hypervisor gave this machine's time to others. A server prints "ready" and goes on until it is killed.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -48,7 +49,8 @@
 #define MAX_WINDOW 1024
 #define MAX_WAYS 8
 #define MAX_ANSWER 2048
-#define TURN_NS 40000000ull
+#define TURN_NS 20000000ull
+#define MAX_TURNS 4096
 /* An exchange that takes longer has failed, in ns. */
 #define PATIENCE 1000000000ull
 /* Times are kept in steps of a quarter microsecond, up to 16 ms; what takes longer counts as that. */
@@ -167,10 +169,24 @@ static double percentile(const struct times *times, uint64_t total, double share
 	return 0;
 }
 
-static void report(const struct times *times, uint64_t good, uint64_t failed, uint64_t elapsed_ns)
+static void report(double p50, double p99, uint64_t good, uint64_t failed, uint64_t elapsed_ns)
 {
 	printf("{\"good\": %llu, \"failed\": %llu, \"seconds\": %.6f, \"p50\": %.2f, \"p99\": %.2f}\n", (unsigned long long)good,
-	       (unsigned long long)failed, elapsed_ns / 1e9, percentile(times, good, 0.5), percentile(times, good, 0.99));
+	       (unsigned long long)failed, elapsed_ns / 1e9, p50, p99);
+}
+
+static int compare(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Puts the values in order. Zero where there are none. */
+static double median(double *values, uint32_t count)
+{
+	qsort(values, count, sizeof(*values), compare);
+	return count ? values[count / 2] : 0;
 }
 
 /* A request and its answer; `begun` is zero while there is none under way. */
@@ -188,7 +204,9 @@ struct way {
 	struct sockaddr_in to;
 	int epoll;
 	struct exchange exchanges[MAX_WINDOW];
-	struct times times;
+	struct times times; /* of this turn */
+	double p50s[MAX_TURNS], p99s[MAX_TURNS];
+	uint32_t turns;     /* with at least one exchange that went well */
 	uint64_t good, failed, elapsed;
 };
 
@@ -333,7 +351,7 @@ static const struct kind requests = { begin_request, go_on_with_request, finish 
 /* Begins exchanges for TURN_NS, and sees those that are under way then to their end. */
 static void take_turn(struct way *way, const struct kind *kind, uint32_t window)
 {
-	uint64_t begun = now_ns(), now = begun;
+	uint64_t begun = now_ns(), now = begun, good_before = way->good;
 	struct epoll_event events[MAX_EVENTS];
 	uint32_t under_way;
 
@@ -357,6 +375,11 @@ static void take_turn(struct way *way, const struct kind *kind, uint32_t window)
 		now = now_ns();
 	} while (under_way || now - begun < TURN_NS);
 	way->elapsed += now - begun;
+	if (way->good == good_before)
+		return;
+	way->p50s[way->turns] = percentile(&way->times, way->good - good_before, 0.5);
+	way->p99s[way->turns++] = percentile(&way->times, way->good - good_before, 0.99);
+	memset(&way->times, 0, sizeof(way->times));
 }
 
 static void open_way(struct way *way, char **argument, const struct kind *kind, uint32_t window)
@@ -383,11 +406,12 @@ static void exchange_load(const struct kind *kind, double seconds, uint32_t wind
 
 	for (uint32_t i = 0; i < count; i++)
 		open_way(&ways[i], arguments + 3 * i, kind, window);
-	while (ways[count - 1].elapsed < seconds * 1e9)
+	for (uint32_t turn = 0; turn < MAX_TURNS && ways[count - 1].elapsed < seconds * 1e9; turn++)
 		for (uint32_t i = 0; i < count; i++)
 			take_turn(&ways[i], kind, window);
 	for (uint32_t i = 0; i < count; i++)
-		report(&ways[i].times, ways[i].good, ways[i].failed, ways[i].elapsed);
+		report(median(ways[i].p50s, ways[i].turns), median(ways[i].p99s, ways[i].turns), ways[i].good, ways[i].failed,
+		       ways[i].elapsed);
 }
 
 static void arp_load(const char *interface, const char *address, uint64_t count)
@@ -443,7 +467,7 @@ static void arp_load(const char *interface, const char *address, uint64_t count)
 		keep_time(&times, now_ns() - sent);
 		good++;
 	}
-	report(&times, good, count - good, now_ns() - begun);
+	report(percentile(&times, good, 0.5), percentile(&times, good, 0.99), good, count - good, now_ns() - begun);
 }
 
 /* SYNs, since a TCP flow lives the longest when nothing comes after the first frame: 60 s. Checksums are nobody's concern here. */
@@ -462,7 +486,6 @@ static void fill(const char *program, const char *interface, const char *address
 	struct __sk_buff context = { .ifindex = if_nametoindex(interface) };
 	char out[256];
 	union bpf_attr get = { .pathname = (uint64_t)(uintptr_t)program }, run = { 0 };
-	static const struct times times;
 	uint64_t begun = now_ns(), failed = 0;
 
 	frame.ip.daddr = address_of(address, "0").sin_addr.s_addr;
@@ -484,7 +507,7 @@ static void fill(const char *program, const char *interface, const char *address
 		/* TC_ACT_REDIRECT: on its way to the backend. */
 		failed += run.test.retval != 7;
 	}
-	report(&times, count - failed, failed, now_ns() - begun);
+	report(0, 0, count - failed, failed, now_ns() - begun);
 }
 
 int main(int argc, char **argv)
