@@ -11,9 +11,7 @@ import { output, shell } from "../test/support/commands.ts";
 import { WEB } from "../test/support/guest.ts";
 import { NOTIFY, startServiceManager } from "../test/support/service-manager.ts";
 import { buildLoad, failuresOf, figuresOf, loadRounds, SERVER_PROCESSOR } from "./load.ts";
-import { median } from "./median.ts";
 import { record } from "./record.ts";
-import { reloads } from "./reloads.ts";
 import { rounds } from "./rounds.ts";
 import { AS_THE_UNIT } from "./unit.ts";
 
@@ -173,12 +171,9 @@ test("a thousand services, applied at once", async () => {
     await manager.waitForLine(/ READY=1$/);
     await writeFile(nftables.lab.root + RULES_FILE, nftablesRules({ services: 1000, vifs: 1 }));
     const times: number[] = [];
-    const inStep: number[] = [];
     const values = await rounds(APPLY_ROUNDS, {
       onlink: async () => {
-        const before = await reloads(onlink.lab);
         const ms = await reload(onlink.lab, agent, manager, thousand);
-        inStep.push((await reloads(onlink.lab)).ms - before.ms);
         await reload(onlink.lab, agent, manager, one);
         times.push(ms);
         return ms;
@@ -193,7 +188,6 @@ test("a thousand services, applied at once", async () => {
       targets: [{ way: "onlink", against: "nftables", bound: "at most", limit: 1 }],
       notes: [
         "Both from a file with a thousand services or rules, where none or one was before. onlink: from SIGHUP, as `systemctl reload` sends it, until the agent tells systemd that it is done. nftables: the command `nft -f FILE`, from its start to its end.",
-        `Of onlink's time, bringing the datapath in step took ${median(inStep).toFixed(0)} ms (median), reading and checking the file the rest.`,
         `The very first time, which does not count, took the agent ${times[0]!.toFixed(0)} ms: Node.js compiles what is used often.`,
       ],
     });

@@ -52,7 +52,7 @@ export interface Agent {
   reload(read: ConfigResult): void;
   /** Flows and counters are read of those vifs alone of which `counted` says so; without it, of all. */
   status(options?: { counted?: (vif: string) => boolean }): AgentStatus;
-  /** The agent in few words; takes no time, however much there is. */
+  /** The agent in few words; costs little, however many services there are. */
   summary(): AgentSummary;
   services(): ServiceStatus[];
   /** A page of the flows that are wanted; see `listFlows`. */
