@@ -34,15 +34,31 @@ static __always_inline void count_refused(__u32 service)
 		__sync_fetch_and_add(&counters->refused, 1);
 }
 
-/* How much a count has grown since the last time; two CPUs at once do not both get it. */
-static __always_inline __u64 take_growth(__u64 *added, __u64 count)
+/*
+ * How much a count has grown since the last time; of two CPUs at once one gets it. `added` is read first and only moves forward, so whatever reopen()
+ * does meanwhile, nothing is taken twice.
+ */
+static __always_inline __u64 take_growth(__u64 *added, const __u64 *count)
 {
-	return count - __sync_lock_test_and_set(added, count);
+	__u64 before = *(volatile __u64 *)added, now = *(volatile const __u64 *)count;
+
+	if (now <= before || __sync_val_compare_and_swap(added, before, now) != before)
+		return 0;
+	return now - before;
+}
+
+/* Takes a count back to zero, but for what came since it was added. The count goes first: until both are done, there seems to be nothing to add. */
+static __always_inline void take_back(__u64 *count, __u64 *added)
+{
+	__u64 before = *added;
+
+	__sync_fetch_and_sub(count, before);
+	__sync_fetch_and_sub(added, before);
 }
 
 static __always_inline void add_to_counter(struct counter *counter, __u64 frames, __u64 bytes, __u64 last)
 {
-	if (!frames)
+	if (!frames && !bytes)
 		return;
 	__sync_fetch_and_add(&counter->frames, frames);
 	__sync_fetch_and_add(&counter->bytes, bytes);
@@ -50,22 +66,19 @@ static __always_inline void add_to_counter(struct counter *counter, __u64 frames
 		counter->last = last;
 }
 
-/*
- * What a flow has carried since the last time. Where it begins anew (reopen) while another CPU is here, the counts that are taken back to zero come out as a
- * negative growth the next time, and the sums are right again.
- */
+/* What a flow has carried since the last time. */
 static __always_inline void add_counts(const struct flow_key *key, struct flow *flow)
 {
 	__u64 frames_out, bytes_out, frames_in, bytes_in;
 	struct service_counters *of_service;
 	struct vif_counters *of_vif;
 
-	if (flow->frames_out == flow->added_frames_out && flow->frames_in == flow->added_frames_in)
+	frames_out = take_growth(&flow->added_frames_out, &flow->frames_out);
+	bytes_out = take_growth(&flow->added_bytes_out, &flow->bytes_out);
+	frames_in = take_growth(&flow->added_frames_in, &flow->frames_in);
+	bytes_in = take_growth(&flow->added_bytes_in, &flow->bytes_in);
+	if (!frames_out && !bytes_out && !frames_in && !bytes_in)
 		return;
-	frames_out = take_growth(&flow->added_frames_out, flow->frames_out);
-	bytes_out = take_growth(&flow->added_bytes_out, flow->bytes_out);
-	frames_in = take_growth(&flow->added_frames_in, flow->frames_in);
-	bytes_in = take_growth(&flow->added_bytes_in, flow->bytes_in);
 	of_vif = bpf_map_lookup_elem(&vif_counters, &key->vif);
 	if (of_vif) {
 		add_to_counter(&of_vif->reasons[REASON_FORWARDED], frames_out, bytes_out, flow->last_seen);

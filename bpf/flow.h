@@ -273,8 +273,10 @@ static __always_inline void reopen(struct flow *former, const struct flow *flow)
 	former->state = flow->state;
 	former->fins = 0;
 	former->answered = 0;
-	former->frames_out = former->bytes_out = former->frames_in = former->bytes_in = 0;
-	former->added_frames_out = former->added_bytes_out = former->added_frames_in = former->added_bytes_in = 0;
+	take_back(&former->frames_out, &former->added_frames_out);
+	take_back(&former->bytes_out, &former->added_bytes_out);
+	take_back(&former->frames_in, &former->added_frames_in);
+	take_back(&former->bytes_in, &former->added_bytes_in);
 	former->service = flow->service;
 	former->response_hop_limit = flow->response_hop_limit;
 }
@@ -477,6 +479,13 @@ static __always_inline bool carry_flow(struct scratch *scratch)
 	if (flow)
 		end_flow(shard, key, flow);
 	carried->ended = 0;
+	/* Of flows that the host opened, earlier versions did not note what their vif has: better two seconds are missing than that all is there twice. */
+	if (!carried->service) {
+		carried->added_frames_out = carried->frames_out;
+		carried->added_bytes_out = carried->bytes_out;
+		carried->added_frames_in = carried->frames_in;
+		carried->added_bytes_in = carried->bytes_in;
+	}
 	scratch->reverse_key = reverse_key_of(key, carried);
 	if (bpf_map_update_elem(&reverse, &scratch->reverse_key, key, BPF_NOEXIST))
 		return false;

@@ -212,8 +212,8 @@ struct fragment {
 };
 
 /*
- * Maps counters (key enum reason; one for each CPU) and, times REASON_COUNT, vif_counters (key __u32 ifindex). To these, frames of flows are added by the
- * sweep, so within some seconds, when a flow ends, and when the agent has it done; the time is then that of the flow's last frame, of either end.
+ * Maps counters (key enum reason; one for each CPU) and, times REASON_COUNT, vif_counters (key __u32 ifindex). To the latter, frames of flows are added by
+ * the sweep, so within some seconds, when a flow ends, and when the agent has it done; the time is then that of the flow's last frame, of either end.
  */
 struct counter {
 	__u64 frames;
@@ -264,7 +264,7 @@ struct reverse_key {
  * writes is far away for the other. So is one that a processor merely fetches because it lies beside those it reads: lines come in pairs of 128
  * bytes, and after two in a row the next. Hence the padding. With what the kernel puts before it (104 bytes, since Linux 6.1) the first 24 bytes
  * share a pair of lines with the key, and each of the other three parts has a pair of its own, the two that every frame writes behind the one that is
- * seldom used. The kernel's allocator would have an entry over 256 bytes take up 512 in any case.
+ * seldom used. That costs memory: 512 bytes for an entry, where 256 would do if the parts lay close to each other.
  */
 struct flow {
 	/* Read by both, written now and then. */

@@ -904,6 +904,25 @@ describe("adoption", () => {
     expect(readdirSync(join(pinDir, "maps"))).not.toContain("flows_40");
   });
 
+  it("what earlier versions have counted for a vif without noting it, of a flow that the host opened, is not counted again", () => {
+    redirected("vif", query());
+    const [key, flow] = allFlows(datapath)[0]!;
+    const further = createMap("flows_40", shardAttributes(1024));
+    pinObject(further, join(pinDir, "maps", "flows_40"));
+    const other = { ...key, guestPort: key.guestPort + 1 };
+    const counted = { service: 0, framesOut: 1000n, bytesOut: 100_000n };
+    updateElement(
+      further,
+      flowKeyLayout.encode(other),
+      flowLayout.encode({ ...flow, ...UNSEEN, ...counted, natPort: flow.natPort + 1 }),
+    );
+    closeFd(further);
+    again(4096);
+    expect(datapath.adopted).toMatchObject({ flows: 2 });
+    datapath.addCounts();
+    expect(datapath.vifCounters(LOOPBACK)!.forwarded.frames).toBe(1n);
+  });
+
   it("of two flows of the same ends, the one that was opened last goes on", () => {
     redirected("vif", query());
     const [key, flow] = allFlows(datapath)[0]!;
