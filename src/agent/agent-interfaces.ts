@@ -11,7 +11,7 @@ import {
 } from "./registered-interfaces.ts";
 import type { InterfaceStatus } from "./status.ts";
 
-/** The interfaces of an agent, and those that are registered while it runs. */
+/** The interfaces of an agent, and those that are registered while it runs. Their counters are as those of `Agent.services`. */
 export interface AgentInterfaces {
   /** Flows and counters are read of those vifs alone of which `counted` says so; without it, of all. */
   list(counted?: (vif: string) => boolean): InterfaceStatus[];

@@ -54,6 +54,9 @@ export interface Agent {
   status(options?: { counted?: (vif: string) => boolean }): AgentStatus;
   /** The agent in few words; costs little, however many services there are. */
   summary(): AgentSummary;
+  /** Adds to the counters of services and interfaces what flows have carried since, for those who show them; see `Datapath.addCounts`. `status` does. */
+  addCounts(): void;
+  /** The frames of flows that they count are as of the last `addCounts`, or of two seconds ago. */
   services(): ServiceStatus[];
   /** A page of the flows that are wanted; see `listFlows`. */
   flows(wish: FlowWish & { cursor?: string | undefined; limit: number }): Promise<FlowList>;
@@ -343,6 +346,7 @@ function follow(
       interfaces: interfaces.list().filter(({ state }) => state === "attached").length,
       refused: configuration.errors?.[0],
     }),
+    addCounts: datapath.addCounts,
     services: serviceStatuses,
     lookups: backends.names.lookups,
     flows: (wish) => listFlows({ datapath, services: config.services, nameOf: interfaces.nameOf }, wish),

@@ -68,14 +68,18 @@ export const serviceStatusSchema = z
     port,
     protocols: z.array(z.enum(["tcp", "udp"])),
     backends: z.array(backendSchema),
-    traffic: trafficSchema.describe("Since the service is there; some seconds late."),
+    traffic: trafficSchema.describe(
+      "Since the service is there. Frames and bytes are current, and up to two seconds late where there are more than 65,536 flows.",
+    ),
   })
   .meta({ id: "Service", description: "A service, with the state of its backends and its traffic." });
 
 /** What is counted where an interface is a vif. */
 const counted = {
   flows: z.int().optional().describe("A vif: flows of its guest now."),
-  counters: countersSchema.optional().describe("A vif: since it was attached."),
+  counters: countersSchema
+    .optional()
+    .describe("A vif: since it was attached; frames of flows as in the traffic of a service."),
 };
 
 /** An interface; flows and counters (since it was attached) where it is a vif. */

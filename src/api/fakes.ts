@@ -198,6 +198,7 @@ export function fakeAgent(changes: Partial<ApiAgent> & { recent?: readonly Agent
   return {
     version: STATUS.version,
     status: statusOf(STATUS),
+    addCounts: () => {},
     services: () => STATUS.services,
     flows: async () => ({ flows: [FLOW] }),
     interfaces: fakeInterfaces(),

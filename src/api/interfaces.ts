@@ -45,7 +45,10 @@ export type InterfaceBody = InJson<z.output<typeof interfaceSchema>>;
 const STATUS_CODES = { invalid: 400, conflict: 409, unknown: 404 } as const;
 
 /** `GET /v1/interfaces`, and `GET`, `PUT` and `DELETE /v1/interfaces/NAME`. */
-export function registerInterfaces(server: ApiServer, { interfaces }: Pick<Agent, "interfaces">): void {
+export function registerInterfaces(
+  server: ApiServer,
+  { addCounts, interfaces }: Pick<Agent, "addCounts" | "interfaces">,
+): void {
   const params = z.strictObject({ name: z.string() });
   const response = { 200: interfaceSchema, ...ERRORS };
 
@@ -69,7 +72,10 @@ export function registerInterfaces(server: ApiServer, { interfaces }: Pick<Agent
         response: { 200: interfacesSchema, ...ERRORS },
       },
     },
-    async () => ({ interfaces: interfaces.list() }),
+    async () => {
+      addCounts();
+      return { interfaces: interfaces.list() };
+    },
   );
   server.get(
     "/v1/interfaces/:name",
@@ -81,7 +87,10 @@ export function registerInterfaces(server: ApiServer, { interfaces }: Pick<Agent
         response,
       },
     },
-    async ({ params: { name } }) => details(name),
+    async ({ params: { name } }) => {
+      addCounts();
+      return details(name);
+    },
   );
   server.put(
     "/v1/interfaces/:name",

@@ -82,7 +82,7 @@ const write = {
   ),
   serviceFrames: counter(
     "onlink_service_frames_total",
-    "Frames of these flows: out, from guests to backends, and in. Counted some seconds late.",
+    "Frames of these flows: out, from guests to backends, and in; up to two seconds late with more than 65,536 flows.",
   ),
   serviceBytes: counter(
     "onlink_service_bytes_total",

@@ -109,6 +109,32 @@ it("gives a service by its name", async () => {
   });
 });
 
+it("counts what flows have carried before it shows services and interfaces, once, and not where it needs their names alone", async () => {
+  const calls: string[] = [];
+  const { interfaces } = fakeAgent();
+  const noting =
+    <A extends unknown[], R>(call: string, give: (...args: A) => R) =>
+    (...args: A): R => {
+      calls.push(call);
+      return give(...args);
+    };
+  await serve({
+    addCounts: noting("count", () => {}),
+    services: noting("show", () => STATUS.services),
+    interfaces: {
+      ...interfaces,
+      list: noting("show", interfaces.list),
+      get: noting("show", interfaces.get),
+    },
+  });
+  for (const path of ["services", "services/dns", "interfaces", "interfaces/tap0"]) {
+    await server.inject(`/v1/${path}`);
+    expect(calls.splice(0), path).toEqual(["count", "show"]);
+  }
+  await server.inject("/v1/flows?service=dns&interface=tap0");
+  expect(calls).not.toContain("count");
+});
+
 it("gives flows page by page, and says what is wrong with a question", async () => {
   const asked: unknown[] = [];
   await serve({

@@ -13,7 +13,7 @@ const servicesSchema = z
 export type ServicesBody = InJson<z.output<typeof servicesSchema>>;
 
 /** `GET /v1/services` and `GET /v1/services/NAME`. */
-export function registerServices(server: ApiServer, agent: Pick<Agent, "services">): void {
+export function registerServices(server: ApiServer, agent: Pick<Agent, "addCounts" | "services">): void {
   server.get(
     "/v1/services",
     {
@@ -23,7 +23,10 @@ export function registerServices(server: ApiServer, agent: Pick<Agent, "services
         response: { 200: servicesSchema, ...ERRORS },
       },
     },
-    async () => ({ services: agent.services() }),
+    async () => {
+      agent.addCounts();
+      return { services: agent.services() };
+    },
   );
   server.get(
     "/v1/services/:name",
@@ -36,6 +39,7 @@ export function registerServices(server: ApiServer, agent: Pick<Agent, "services
       },
     },
     async ({ params }) => {
+      agent.addCounts();
       const found = agent.services().find(({ name }) => name === params.name);
       if (found === undefined)
         throw new ApiError(

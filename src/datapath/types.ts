@@ -137,7 +137,7 @@ export interface Counter {
 /** Counters by reason; every reason is present. */
 export type Counters = Record<Reason, Counter>;
 
-/** `struct service_counters`: since the service is there. Frames and bytes come in some seconds late. */
+/** `struct service_counters`: since the service is there. Frames and bytes are as of the last `addCounts`, or of two seconds ago. */
 export interface ServiceCounters {
   /** Opened by guests. */
   flows: bigint;
@@ -345,12 +345,12 @@ export interface Datapath {
   counters(): Counters;
   /**
    * Adds what flows have carried to the counters of their vifs and services, which else happens every two seconds. A walk through all flows, which is not made
-   * where there are very many.
+   * where there are more than 65,536: then they are up to two seconds late.
    */
   addCounts(): void;
-  /** Counters of the services that have been used, by service id; frames of flows as of the last `addCounts`, or some seconds ago. */
+  /** Counters of the services that have been used, by service id. */
   serviceCounters(): Map<number, ServiceCounters>;
-  /** Counters of one vif; undefined when it is not known. Frames of flows as of the last `addCounts`, or some seconds ago. */
+  /** Counters of one vif; undefined when it is not known. Frames of flows as in `ServiceCounters`. */
   vifCounters(ifindex: number): Counters | undefined;
   /**
    * Calls back for every event, in order, until the returned function is called. One listener at a time. Events that come faster than
