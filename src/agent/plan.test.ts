@@ -213,6 +213,31 @@ describe("plan", () => {
     );
   });
 
+  it("has room for what is desired, however far another plan came with its backends", () => {
+    fc.assert(
+      fc.property(
+        desiredServices,
+        desiredServices,
+        desiredServices,
+        fc.nat(30),
+        (before, failed, after, done) => {
+          const maps = mapsFrom(empty);
+          plan(before, empty, NOW).forEach(maps.apply);
+          const writes = plan(failed, maps.snapshot(), NOW).flatMap(writesOf);
+          const filled = writes.findLastIndex(({ kind }) => kind === "set-backends") + 1;
+          writes.slice(0, Math.min(done, filled)).forEach(maps.apply);
+          const room = [...before, ...after].reduce((sum, { backends }) => sum + backends.length, 0);
+          for (const operation of plan(after, maps.snapshot(), NOW).flatMap(writesOf)) {
+            maps.apply(operation);
+            meaning(maps);
+            if (operation.kind === "set-backends") expect(maps.backends.size).toBeLessThanOrEqual(room);
+          }
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
+
   it("keeps the ids of the services that stay", () => {
     fc.assert(
       fc.property(desiredServices, desiredServices, (before, after) => {

@@ -43,7 +43,7 @@ export type Operation =
 /**
  * The writes that turn `actual` into `desired`, in an order that keeps the datapath right after each of them, since frames
  * come at any time: a slot is filled before a service counts it, a service is there before its address, and what goes, goes
- * the other way round. Equal states give no writes.
+ * the other way round; slots that nobody looks at go first. Equal states give no writes.
  *
  * A service that is no longer desired opens no flows from now on and is deleted with those it has when its drain ends; until then it keeps
  * its address, by which their frames are known, and its slots, which say to the next agent, too, whose flows end when it comes back without
@@ -100,9 +100,12 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
   );
   const goneSlots = actual.backends
     .map(([key]) => key)
-    .filter((key) => !wantedSlots.has(backendKeyText(key)) && !drainingIds.has(key.service));
+    .filter((key) => !wantedSlots.has(backendKeyText(key)));
+  const isRead = slotsInUse(actual.services);
 
   return withoutEmpty([
+    // First, for their room: with what an earlier plan wrote before it failed in a full map, the next would fail there, too.
+    { kind: "delete-backends", keys: goneSlots.filter((key) => !isRead(key)) },
     ...inOrder(change),
     { kind: "set-addresses", entries: addresses.filter(([address, services]) => services > before(address)) },
     { kind: "set-services", entries: drainServices },
@@ -111,7 +114,10 @@ export function plan(desired: readonly DesiredService[], actual: ServiceMaps, no
     { kind: "end-flows", services: endingFlows, addresses: goneAddresses },
     { kind: "delete-addresses", keys: goneAddresses },
     { kind: "delete-services", keys: goneServices },
-    { kind: "delete-backends", keys: goneSlots },
+    {
+      kind: "delete-backends",
+      keys: goneSlots.filter((key) => isRead(key) && !drainingIds.has(key.service)),
+    },
   ]);
 }
 
@@ -177,6 +183,14 @@ function withoutEmpty(operations: readonly Operation[]): Operation[] {
     if (operation.kind === "end-flows") return operation.services.length + operation.addresses.length > 0;
     return ("entries" in operation ? operation.entries : operation.keys).length > 0;
   });
+}
+
+/** Tells the slots that a service counts, or that it keeps since it is removed, from the others, at which nobody looks. */
+function slotsInUse(services: ServiceMaps["services"]): (key: BackendKey) => boolean {
+  const slots = new Map<number, number>();
+  for (const [, { id, backends, drainEnds }] of services)
+    slots.set(id, Math.max(slots.get(id) ?? 0, drainEnds === 0n ? backends : Number.POSITIVE_INFINITY));
+  return ({ service, slot }) => slot < (slots.get(service) ?? 0);
 }
 
 /** The entry of a service that is removed, now or earlier. */

@@ -497,6 +497,35 @@ interfaces: [{ name: "tap*" }]`,
     expect(takeWrites()).toContain("end flows of service 7 to 127.0.0.1:9999");
   });
 
+  it.each([
+    ["a service that is new", "web"],
+    ["a service that is there", "web, dns"],
+  ])("backends of %s for which there is no room leave the room to fewer", (_, first) => {
+    const config = configOf("");
+    const web = config.services[0]!;
+    const backends = [1, 2, 3, 4].map((port) => ({ ...web.backends[0]!, port }));
+    const dnsWith = (count: number): typeof web => ({
+      ...config.services[1]!,
+      protocol: ["udp"],
+      backends: backends.slice(0, count),
+    });
+    const before = { ...config, services: first === "web" ? [web] : [web, dnsWith(1)] };
+    const { services, datapath } = setUp(routes(), "", before);
+    services.reconcile();
+    const { set, entries, get } = datapath.backends;
+    datapath.backends.set = (key, entry) => {
+      if (entries().length === 4 && get(key) === undefined) throw new Error("full");
+      set(key, entry);
+    };
+    const full = /^service dns \(169.254.169.253:53\/udp\), backend 127.0.0.1:4: full$/;
+    expect(() => services.configure({ ...config, services: [web, dnsWith(4)] })).toThrow(full);
+    expect(() => services.reconcile(), "what is configured did not become less").toThrow(full);
+    const ntp = { ...dnsWith(2), name: "ntp", port: 123 };
+    services.configure({ ...config, services: [web, dnsWith(1), ntp] });
+    expect(datapath.services.entries().map(([, entry]) => entry.backends)).toEqual([1, 1, 2]);
+    expect(entries()).toHaveLength(4);
+  });
+
   it("a write that fails half-way is named, and made good by the next", () => {
     const { services, world, takeWrites, datapath, slots } = start(["192.0.2.1"]);
     world.names["ns.example"] = { addresses: ["192.0.2.2"] };
