@@ -43,16 +43,10 @@ import {
 import { openMap, plain, readPerCpu, single } from "./maps.ts";
 import { OBJECT_FILE } from "./object.ts";
 import { replacePin } from "./pins.ts";
+import { withCounters } from "./service-counters.ts";
 import { openStoredSettings } from "./stored-settings.ts";
 import { u64 } from "./struct.ts";
-import type {
-  BackendEntry,
-  Datapath,
-  DatapathOptions,
-  FlowFilter,
-  ServiceAddress,
-  ServiceKey,
-} from "./types.ts";
+import type { BackendEntry, Datapath, DatapathOptions, FlowFilter, ServiceAddress } from "./types.ts";
 import { openVifs } from "./vifs.ts";
 
 const PROGRAMS = {
@@ -164,13 +158,6 @@ function overObject(
     serviceAddresses.setAll(entries);
   }
 
-  function deleteServices(keys: readonly ServiceKey[]): void {
-    const ids = keys.flatMap((key) => services.get(key)?.id ?? []);
-    services.deleteAll(keys);
-    // Once they are gone: a frame that finds its service counts, where need be on counters made anew.
-    serviceCounters.deleteAll(ids);
-  }
-
   return {
     how,
     adopted,
@@ -179,15 +166,7 @@ function overObject(
       set: (address, value) => setAddresses([[address, value]]),
       setAll: setAddresses,
     },
-    services: {
-      ...services,
-      delete: (key) => {
-        const there = services.get(key) !== undefined;
-        deleteServices([key]);
-        return there;
-      },
-      deleteAll: deleteServices,
-    },
+    services: withCounters(services, serviceCounters),
     backends: openMap(map("backends"), plain(backendKeyLayout), {
       layout: backendLayout,
       toStruct: (entry: BackendEntry) => ({ source: "", ifindex: 0, ...entry }),
