@@ -320,21 +320,46 @@ static size_t length_of(const char *answer)
 	return end + 4 - answer + strtoul(length + 17, NULL, 10);
 }
 
+static void connect_for_requests(struct way *way, uint32_t i)
+{
+	int fd = open_socket(SOCK_STREAM, &way->to), error = 0;
+	socklen_t length = sizeof(error);
+
+	if (fd < 0 || poll(&(struct pollfd){ .fd = fd, .events = POLLOUT }, 1, 1000) != 1)
+		die("connect");
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) || (errno = error))
+		die("connect");
+	way->exchanges[i].fd = fd;
+	watch(way->epoll, fd, EPOLLIN, i);
+}
+
+/* What may still come of an exchange that failed is not to be taken for the next answer: it has a connection of its own. */
+static void finish_request(struct way *way, struct exchange *exchange, bool good)
+{
+	finish(way, exchange, good);
+	if (good)
+		return;
+	close(exchange->fd);
+	connect_for_requests(way, exchange - way->exchanges);
+}
+
 static void go_on_with_request(struct way *way, const struct epoll_event *event)
 {
 	struct exchange *exchange = &way->exchanges[event->data.u32];
 	ssize_t size = recv(exchange->fd, exchange->answer + exchange->received, MAX_ANSWER - 1 - exchange->received, 0);
 	size_t length;
 
-	if (size <= 0) {
-		fprintf(stderr, "a connection was closed\n");
+	if (size <= 0 || !exchange->begun) {
+		fprintf(stderr, size > 0 ? "more was sent than an answer\n" : "a connection was closed\n");
 		exit(1);
 	}
 	exchange->received += size;
 	exchange->answer[exchange->received] = 0;
 	length = length_of(exchange->answer);
-	if (exchange->begun && length && exchange->received >= length)
-		finish(way, exchange, exchange->received == length);
+	if (length && exchange->received == length)
+		finish_request(way, exchange, true);
+	else if ((length && exchange->received > length) || length >= MAX_ANSWER || exchange->received == MAX_ANSWER - 1)
+		finish_request(way, exchange, false);
 }
 
 /* What differs between the kinds of exchange. */
@@ -346,7 +371,7 @@ struct kind {
 
 static const struct kind connections = { begin_connection, go_on_with_connection, finish_connection };
 static const struct kind datagrams = { begin_datagram, go_on_with_datagram, finish };
-static const struct kind requests = { begin_request, go_on_with_request, finish };
+static const struct kind requests = { begin_request, go_on_with_request, finish_request };
 
 /* Begins exchanges for TURN_NS, and sees those that are under way then to their end. */
 static void take_turn(struct way *way, const struct kind *kind, uint32_t window)
@@ -389,12 +414,11 @@ static void open_way(struct way *way, char **argument, const struct kind *kind, 
 		die(argument[0]);
 	way->to = address_of(argument[1], argument[2]);
 	way->epoll = epoll_create1(0);
-	for (uint32_t i = 0; kind != &connections && i < window; i++) {
-		way->exchanges[i].fd = open_socket(kind == &datagrams ? SOCK_DGRAM : SOCK_STREAM, &way->to);
+	for (uint32_t i = 0; kind == &requests && i < window; i++)
+		connect_for_requests(way, i);
+	for (uint32_t i = 0; kind == &datagrams && i < window; i++) {
+		way->exchanges[i].fd = open_socket(SOCK_DGRAM, &way->to);
 		if (way->exchanges[i].fd < 0)
-			die("connect");
-		/* A datagram socket is connected at once. */
-		if (poll(&(struct pollfd){ .fd = way->exchanges[i].fd, .events = POLLOUT }, 1, 1000) != 1)
 			die("connect");
 		watch(way->epoll, way->exchanges[i].fd, EPOLLIN, i);
 	}
