@@ -54,10 +54,18 @@ const LITTLE = endianness() === "LE";
 const SYS_EPOLL_PWAIT2 = 441;
 
 /**
- * What an epoll set waits for and tells. `error` and `hangUp` are always told; `readHangUp`: the peer sends nothing more. With `edge`, all is told once
- * when it comes about, and again where it stands while what is waited for is changed.
+ * What an epoll set waits for and tells. `error` and `hangUp` are always told; `readHangUp`: the peer sends nothing more; `urgent`: it sent a byte by MSG_OOB
+ * that has not been passed. With `edge`, all is told once when it comes about, and again where it stands while what is waited for is changed.
  */
-export const EPOLL = { in: 1, out: 4, error: 8, hangUp: 16, readHangUp: 0x2000, edge: 2 ** 31 } as const;
+export const EPOLL = {
+  in: 1,
+  urgent: 2,
+  out: 4,
+  error: 8,
+  hangUp: 16,
+  readHangUp: 0x2000,
+  edge: 2 ** 31,
+} as const;
 
 /** An IPv4 address as text, and a port. */
 export interface SocketAddress {

@@ -102,6 +102,32 @@ it("a connection ends in order where it is destroyed, and breaks where it is abo
   expect(await outcome("destroy large")).toBe("closed ECONNRESET");
 });
 
+it("what follows an urgent byte is received, though recv(2) stops there", async () => {
+  const { events, bytes } = recorder();
+  let accepted: TcpConnection | undefined;
+  const port = await listen((connection) => {
+    accepted = connection;
+    connection.setReading(false);
+    return events;
+  });
+  const program = `
+import socket
+to = socket.create_connection(("127.0.0.1", ${port}))
+to.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+to.send(b"before ")
+to.send(b"!", socket.MSG_OOB)
+to.send(b"after")
+print("sent", flush=True)
+input()`;
+  const client = spawn("python3", ["-c", program]);
+  cleanUp.push(() => client.kill());
+  await once(client.stdout, "data");
+  await expect.poll(() => accepted).toBeDefined();
+  accepted?.setReading(true);
+  await expect.poll(() => bytes().toString()).toBe("before after");
+  accepted?.destroy();
+});
+
 describe("what is written", () => {
   it("arrives whole and in order, text and bytes of any length, also before an end or a close", async () => {
     const noise = randomBytes(200_000);
@@ -218,6 +244,34 @@ describe("a connection that is made", () => {
       await once(shell, "close");
     }
     await expect.poll(() => heard).toEqual(["closed EMFILE"]);
+  });
+
+  it("sends what was written before it was there, also where it does not read", async () => {
+    // On the loopback a connection is there at once, unless the server's queue is full: then when it is tried again, after a second.
+    const program = `
+import socket
+server = socket.create_server(("127.0.0.1", 0), backlog=0)
+first = socket.create_connection(server.getsockname())
+print(server.getsockname()[1], flush=True)
+input()
+server.accept()
+print(server.accept()[0].recv(100).decode(), end="", flush=True)
+input()`;
+    const server = spawn("python3", ["-c", program]);
+    cleanUp.push(() => server.kill());
+    const [port] = await once(server.stdout, "data");
+    const { events, heard } = recorder();
+    const connection = connectTcp({ address: "127.0.0.1", port: Number(port) }, events);
+    // In this order: it is tried to send first, and then there is nothing else to wait for.
+    connection.write("early");
+    await Promise.resolve();
+    expect(connection.isBlocked()).toBe(true);
+    connection.setReading(false);
+    const printed = once(server.stdout, "data");
+    server.stdin.write("\n");
+    await expect.poll(() => heard, { timeout: 10_000 }).toEqual(["connected", "drained"]);
+    expect(String(await printed)).toBe("early");
+    connection.destroy();
   });
 
   it("reads nothing while it is told not to", async () => {

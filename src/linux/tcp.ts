@@ -73,9 +73,11 @@ const MEMORY_SIZE = 65_536;
 /** So many looks at the set, with all that follows, before others in this process have their turn. */
 const ROUNDS = 16;
 /** Connections are told of once when something happens: to tell again as long as it has not been dealt with would have the kernel look at each of them twice. */
-const ONCE = EPOLL.edge | EPOLL.readHangUp;
+const ONCE = EPOLL.edge | EPOLL.readHangUp | EPOLL.urgent;
 /** The peer sends nothing more, after what has come. */
 const ENDED = EPOLL.readHangUp | EPOLL.hangUp | EPOLL.error;
+/** Something follows what recv(2) gives: it stops at an urgent byte, which it leaves out when called again. */
+const MORE = ENDED | EPOLL.urgent;
 /** Connections accepted in one go. */
 const ACCEPT_BURST = 64;
 /** When no connection can be accepted, for lack of descriptors for one, it is tried again after so many ms. */
@@ -248,10 +250,14 @@ function makeConnection(
     return id;
   }
 
-  function update(): void {
+  /** What is to be waited for now. */
+  function needed(): number {
     const isWriting = connecting || blocked;
     const isReading = !connecting && reading && !peerEnded;
-    const next = (isReading ? EPOLL.in : 0) | (isWriting ? EPOLL.out : 0);
+    return (isReading ? EPOLL.in : 0) | (isWriting ? EPOLL.out : 0);
+  }
+  function update(): void {
+    const next = needed();
     if (next !== wanted) want(next);
   }
   /** Waits for this from now on; what is there already is told again. */
@@ -275,7 +281,7 @@ function makeConnection(
     else if ((told & (EPOLL.error | EPOLL.hangUp)) !== 0 && (wanted & EPOLL.in) === 0) close(socketError(fd));
     else {
       if ((told & EPOLL.out) !== 0) sendOn();
-      if (open && (told & ~EPOLL.out) !== 0 && (wanted & EPOLL.in) !== 0) read((told & ENDED) !== 0);
+      if (open && (told & ~EPOLL.out) !== 0 && (wanted & EPOLL.in) !== 0) read((told & MORE) !== 0);
     }
   }
 
@@ -286,12 +292,13 @@ function makeConnection(
       return;
     }
     connecting = false;
-    update();
+    // Room to write came with the connection, and was told of as that: it is told again, for what has been written already.
+    want(needed());
     events?.connected?.();
   }
 
-  /** Receives once, and where the peer's end is known to come after that, the end too. */
-  function read(hasEnded: boolean): void {
+  /** Receives once, and again where `more` is known to follow, if only the peer's end. */
+  function read(more: boolean): void {
     if (memory.bytes.length - used < LEAST_ROOM) sendAll();
     const room = memory.bytes.length - used;
     const count = receive(fd, memory, used);
@@ -300,7 +307,7 @@ function makeConnection(
       used += count;
       events?.data(memory.bytes, from, used);
       // Where there may be more, it has its turn after that of others.
-      if (open && (hasEnded || count === room) && (wanted & EPOLL.in) !== 0) want(wanted);
+      if (open && (more || count === room) && (wanted & EPOLL.in) !== 0) want(wanted);
     } else if (count === 0) {
       peerEnded = true;
       update();
