@@ -9,16 +9,17 @@ import type { Exchange } from "./proxy.ts";
 const deadlines = createDeadlines();
 afterEach(() => deadlines.close());
 
-/** A connection that takes all that is written, and what it hears; `handle` gives the answers. */
+/** A connection that takes all that is written, unless told to `block`, and what it hears; `handle` gives the answers. */
 function connectionOf(handle: ConnectionOptions["handle"]) {
   let written = "";
   let isClosed = false;
+  let isBlocked = false;
   const connection: TcpConnection = {
     write(data) {
       written += typeof data === "string" ? data : Buffer.from(data).toString("latin1");
-      return true;
+      return !isBlocked;
     },
-    isBlocked: () => false,
+    isBlocked: () => isBlocked,
     setReading() {},
     end() {},
     destroy: () => events.closed(undefined),
@@ -41,7 +42,20 @@ function connectionOf(handle: ConnectionOptions["handle"]) {
     events.data(memory, 0, memory.length);
     memory.fill(0);
   };
-  return { receive, end: events.ended, connection, written: () => written, isClosed: () => isClosed };
+  return {
+    receive,
+    end: events.ended,
+    block() {
+      isBlocked = true;
+    },
+    drain() {
+      isBlocked = false;
+      events.drained();
+    },
+    connection,
+    written: () => written,
+    isClosed: () => isClosed,
+  };
 }
 
 /** Answers with the path, and keeps count. */
@@ -82,6 +96,22 @@ test("what had come when the guest ended its side is served, and then the connec
   expect(paths).toHaveLength(16);
   while (!isClosed()) await turn();
   expect(paths).toHaveLength(100);
+});
+
+test("what had come when the guest ended its side is served too where the guest takes the answers slowly", async () => {
+  const { paths, handle } = pathAnswers();
+  const { receive, end, block, drain, isClosed } = connectionOf((head) => {
+    if (head.path === "/20") block();
+    return handle(head);
+  });
+  receive(requests(30));
+  end();
+  await turn();
+  expect(paths).toHaveLength(21);
+  expect(isClosed()).toBe(false);
+  drain();
+  expect(paths).toHaveLength(30);
+  expect(isClosed()).toBe(true);
 });
 
 test("after a connection is gone, or a request that closes it, none of what waited is served", async () => {

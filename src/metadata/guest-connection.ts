@@ -141,10 +141,11 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
 
   /**
    * The guest sends nothing more. Nobody reads an answer any more: hardly a client ends its own side alone, and one that gave up must not keep an upstream busy. What
-   * waits only for its turn is served.
+   * waits only for its turn, or for the guest to take the answers before it, is served.
    */
   function end(): void {
-    if (later === undefined) cut();
+    const isOnlyWaiting = later !== undefined || (serving === undefined && connection.isBlocked());
+    if (!isOnlyWaiting) cut();
   }
 
   function drop(count: number): void {
@@ -347,6 +348,7 @@ export function serveGuest(connection: TcpConnection, options: ConnectionOptions
     drained() {
       serving?.exchange?.resume();
       if (open) proceed();
+      if (peerEnded) end();
     },
     ended() {
       peerEnded = true;
