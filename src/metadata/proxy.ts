@@ -123,9 +123,15 @@ class UpstreamExchange implements Exchange, Waiter, ConnectionUser {
   }
 
   connect(fresh: boolean): void {
-    this.upstream = this.options.upstreams[this.tried];
-    if (this.upstream === undefined) this.fail(FAILURES.unreachable);
-    else this.withdraw = this.upstream.acquire(this, fresh);
+    const upstream = this.options.upstreams[this.tried];
+    this.upstream = upstream;
+    if (upstream === undefined) {
+      this.fail(FAILURES.unreachable);
+      return;
+    }
+    const withdraw = upstream.acquire(this, fresh);
+    // One of former settings says so at once: then another is being asked by now.
+    if (this.upstream === upstream) this.withdraw = withdraw;
   }
 
   failed(failure: AcquireFailure): void {

@@ -1,7 +1,17 @@
 /** New settings while requests are under way: the service on the loopback. */
 import { createHmac } from "node:crypto";
 import { expect, test } from "vitest";
-import { bodyOf, CLOSE, exchange, GET, httpUpstream, LIMITS, start, statusOf } from "./testing.ts";
+import {
+  bodyOf,
+  CLOSE,
+  exchange,
+  GET,
+  httpUpstream,
+  LIMITS,
+  rawUpstream,
+  start,
+  statusOf,
+} from "./testing.ts";
 
 const GUESTS = [0, 1, 2, 3, 4, 5];
 const RELOADS = 30;
@@ -94,4 +104,35 @@ test("a request that waits for a connection goes by the new settings, and one th
   for (const answer of answers) answer();
   expect(bodyOf(await sent)).toBe(signed("old"));
   expect(bodyOf(await waiting)).toBe(signed("new"));
+});
+
+test("a request whose connection turns out to be closed goes to the new upstream where the settings changed meanwhile", async () => {
+  let closeConnection = () => {};
+  let asked = 0;
+  const former = await rawUpstream((socket) => {
+    closeConnection = () => void socket.end();
+    socket.on("data", () => {
+      asked += 1;
+      if (asked === 1) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+  });
+  const { address } = await httpUpstream((_, response) => void response.end("new"));
+  const { port, service } = await start({ proxy: { upstreams: [former.address] } });
+  expect(statusOf(await exchange(port, GET("/", CLOSE)))).toBe(200);
+  const retried = exchange(port, GET("/", CLOSE));
+  await expect.poll(() => asked).toBe(2);
+  service.configure({
+    mode: "proxy",
+    requireToken: false,
+    limits: LIMITS,
+    proxy: {
+      upstreams: [address],
+      secret: "s3cret",
+      timeouts: { connect: 5000, firstByte: 5000, idle: 5000 },
+      connections: 3,
+    },
+  });
+  closeConnection();
+  expect(bodyOf(await retried)).toContain("new");
+  expect(former.connections()).toBe(1);
 });

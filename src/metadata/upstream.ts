@@ -239,6 +239,10 @@ export function createUpstream(options: UpstreamOptions): Upstream {
   return {
     name,
     acquire(waiter, fresh) {
+      if (closed) {
+        waiter.failed("closed");
+        return nothing;
+      }
       if (busy < maxConnections) return serve(waiter, fresh);
       if (waiting.size < maxConnections || displace(waiter)) return wait(waiter, fresh);
       waiter.failed("full");
