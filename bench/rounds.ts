@@ -14,8 +14,3 @@ export async function rounds<Way extends string>(
   }
   return values;
 }
-
-/** What was noted by the way in `rounds`, without the round that does not count. */
-export function withoutFirst(noted: Record<string, number[]>): Record<string, number[]> {
-  return Object.fromEntries(Object.entries(noted).map(([way, values]) => [way, values.slice(1)]));
-}
