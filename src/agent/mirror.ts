@@ -1,4 +1,4 @@
-import { EntryError } from "../datapath/errors.ts";
+import { noteWritten } from "../datapath/errors.ts";
 import type { DatapathMap } from "../datapath/types.ts";
 
 /** What of a map the agent uses where it alone writes it. */
@@ -14,27 +14,23 @@ export function mirror<K, V>(map: Mirror<K, V>, textOf: (key: K) => string): Mir
     known ??= new Map(map.entries().map((entry) => [textOf(entry[0]), entry]));
     return known;
   }
-  /** Writes some, and notes those that were written. */
-  function through<T>(some: readonly T[], write: (some: readonly T[]) => void, note: (one: T) => void): void {
-    let done = some.length;
-    try {
-      write(some);
-    } catch (error) {
-      done = error instanceof EntryError ? error.index : 0;
-      throw error;
-    } finally {
-      for (const one of some.slice(0, done)) note(one);
-    }
-  }
   return {
     get: (key) => entries().get(textOf(key))?.[1],
     setAll(some) {
       const mirrored = entries();
-      through(some, map.setAll, (entry) => mirrored.set(textOf(entry[0]), entry));
+      noteWritten(
+        some,
+        () => map.setAll(some),
+        (entry) => mirrored.set(textOf(entry[0]), entry),
+      );
     },
     deleteAll(keys) {
       const mirrored = entries();
-      through(keys, map.deleteAll, (key) => mirrored.delete(textOf(key)));
+      noteWritten(
+        keys,
+        () => map.deleteAll(keys),
+        (key) => mirrored.delete(textOf(key)),
+      );
     },
     entries: () => [...entries().values()],
   };

@@ -17,3 +17,16 @@ export class EntryError extends DatapathError {
     this.index = index;
   }
 }
+
+/** Does several writes, and notes those of `some` that were done: all, or those before the one of which an `EntryError` tells. */
+export function noteWritten<T>(some: readonly T[], write: () => void, note: (one: T) => void): void {
+  let done = some.length;
+  try {
+    write();
+  } catch (error) {
+    done = error instanceof EntryError ? error.index : 0;
+    throw error;
+  } finally {
+    for (const one of some.slice(0, done)) note(one);
+  }
+}

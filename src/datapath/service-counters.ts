@@ -1,4 +1,4 @@
-import { DatapathError, EntryError } from "./errors.ts";
+import { DatapathError, EntryError, noteWritten } from "./errors.ts";
 import type { DatapathMap, ServiceCounters, ServiceEntry, ServiceKey } from "./types.ts";
 
 /**
@@ -33,15 +33,13 @@ export function withCounters(
 
   function deleteAll(keys: readonly ServiceKey[]): void {
     const ids = keys.map((key) => services.get(key)?.id);
-    let gone = keys.length;
-    try {
-      services.deleteAll(keys);
-    } catch (error) {
-      gone = error instanceof EntryError ? error.index : 0;
-      throw error;
-    } finally {
-      for (const id of ids.slice(0, gone)) if (id !== undefined) left.add(id);
-    }
+    noteWritten(
+      ids,
+      () => services.deleteAll(keys),
+      (id) => {
+        if (id !== undefined) left.add(id);
+      },
+    );
     // Once they are gone: a frame that finds its service counts, where need be on counters made anew.
     try {
       forget();
