@@ -26,6 +26,7 @@ import { openDatapath, removeDatapath } from "./datapath.ts";
 import { shardAttributes } from "./flows.ts";
 import { flowKeyLayout, flowLayout, settingsLayout, u32Layout } from "./layout.ts";
 import { closeFd, createMap, getPinned, lookupElement, pinObject, updateElement } from "./libbpf.ts";
+import type { StructValueOf } from "./struct.ts";
 import { allFlows, HOST_MAC, METADATA_ADDRESS, openPrivateBpffs, SERVICE, SETTINGS, VIF } from "./testing.ts";
 import type { Counters, Datapath, ProgramName, Reason } from "./types.ts";
 
@@ -884,18 +885,26 @@ describe("adoption", () => {
     addedBytesIn: 0n,
   };
 
+  /** Pins a shard beside those of the datapath, with one flow. */
+  function pinShard(
+    name: string,
+    key: StructValueOf<typeof flowKeyLayout>,
+    flow: StructValueOf<typeof flowLayout>,
+  ): void {
+    const shard = createMap(name, shardAttributes(1024));
+    pinObject(shard, join(pinDir, "maps", name));
+    updateElement(shard, flowKeyLayout.encode(key), flowLayout.encode(flow));
+    closeFd(shard);
+  }
+
   it("one that finds more shards than it has itself, of another version, takes the flows of all of them", () => {
     redirected("vif", query());
     const [key, flow] = allFlows(datapath)[0]!;
-    const further = createMap("flows_40", shardAttributes(1024));
-    pinObject(further, join(pinDir, "maps", "flows_40"));
-    const other = { ...key, guestPort: key.guestPort + 1 };
-    updateElement(
-      further,
-      flowKeyLayout.encode(other),
-      flowLayout.encode({ ...flow, ...UNSEEN, natPort: flow.natPort + 1 }),
+    pinShard(
+      "flows_40",
+      { ...key, guestPort: key.guestPort + 1 },
+      { ...flow, ...UNSEEN, natPort: flow.natPort + 1 },
     );
-    closeFd(further);
     again(4096);
     expect(datapath.adopted).toMatchObject({ flows: 2 });
     expect(allFlows(datapath).map(([{ guestPort }]) => guestPort - key.guestPort)).toEqual(
@@ -907,16 +916,12 @@ describe("adoption", () => {
   it("what earlier versions have counted for a vif without noting it, of a flow that the host opened, is not counted again", () => {
     redirected("vif", query());
     const [key, flow] = allFlows(datapath)[0]!;
-    const further = createMap("flows_40", shardAttributes(1024));
-    pinObject(further, join(pinDir, "maps", "flows_40"));
-    const other = { ...key, guestPort: key.guestPort + 1 };
     const counted = { service: 0, framesOut: 1000n, bytesOut: 100_000n };
-    updateElement(
-      further,
-      flowKeyLayout.encode(other),
-      flowLayout.encode({ ...flow, ...UNSEEN, ...counted, natPort: flow.natPort + 1 }),
+    pinShard(
+      "flows_40",
+      { ...key, guestPort: key.guestPort + 1 },
+      { ...flow, ...UNSEEN, ...counted, natPort: flow.natPort + 1 },
     );
-    closeFd(further);
     again(4096);
     expect(datapath.adopted).toMatchObject({ flows: 2 });
     datapath.addCounts();
@@ -931,16 +936,9 @@ describe("adoption", () => {
       ["flows_41", 2],
       ["flows_42", 1],
     ] as const) {
-      const further = createMap(name, shardAttributes(1024));
-      pinObject(further, join(pinDir, "maps", name));
       const opened = flow.opened + BigInt(later);
       const natPort = flow.natPort + later;
-      updateElement(
-        further,
-        flowKeyLayout.encode(key),
-        flowLayout.encode({ ...flow, ...UNSEEN, opened, natPort }),
-      );
-      closeFd(further);
+      pinShard(name, key, { ...flow, ...UNSEEN, opened, natPort });
     }
     again(4096);
     expect(allFlows(datapath)).toMatchObject([[key, { natPort: flow.natPort + 2 }]]);

@@ -4,6 +4,7 @@ import { EntryError } from "./errors.ts";
 import { u32Layout } from "./layout.ts";
 import { BPF_F_NO_PREALLOC, closeFd, createMap, MAP_TYPE } from "./libbpf.ts";
 import { openMap, single } from "./maps.ts";
+import { errorOf } from "./testing.ts";
 
 const number = single(u32Layout, "value");
 const ROOM = 64;
@@ -22,16 +23,6 @@ function makeMap(maxEntries: number, type = MAP_TYPE.hash) {
   const fd = createMap("test", { type, keySize: 4, valueSize: 4, maxEntries, flags });
   fds.push(fd);
   return openMap(fd, number, number);
-}
-
-/** What is thrown. */
-function errorOf(action: () => void): unknown {
-  try {
-    action();
-  } catch (error) {
-    return error;
-  }
-  return undefined;
 }
 
 describe("many entries at once", () => {

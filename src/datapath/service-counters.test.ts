@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { DatapathError, EntryError } from "./errors.ts";
 import { withCounters } from "./service-counters.ts";
+import { errorOf } from "./testing.ts";
 import type { DatapathMap, ServiceCounters, ServiceEntry, ServiceKey } from "./types.ts";
 
 const NONE: ServiceCounters = {
@@ -58,15 +59,6 @@ function setUp(counted = [1, 2, 3]) {
   const services = mapOf([1, 2, 3].map((id) => [keyOf(id), entryOf(id)] as [ServiceKey, ServiceEntry]));
   const counters = mapOf(counted.map((id) => [id, NONE] as [number, ServiceCounters]));
   return { services, counters, both: withCounters(services.map, counters.map) };
-}
-
-function errorOf(write: () => void): unknown {
-  try {
-    write();
-  } catch (error) {
-    return error;
-  }
-  return undefined;
 }
 
 describe("the counters of a service", () => {

@@ -22,6 +22,16 @@ export function openPrivateBpffs(): { path: string; close(): void } {
   }
 }
 
+/** What is thrown; undefined when nothing is. */
+export function errorOf(action: () => void): unknown {
+  try {
+    action();
+  } catch (error) {
+    return error;
+  }
+  return undefined;
+}
+
 /** All flows: for tests, which have few. */
 export function allFlows(datapath: Pick<Datapath, "flowPage">): Array<[FlowKey, Flow]> {
   const flows: Array<[FlowKey, Flow]> = [];
